@@ -1,0 +1,86 @@
+//! The one place that knows how values become bytes: bincode 2, little-endian, variable-length
+//! integers, led by a version byte.
+//!
+//! A value of a newer version than this build knows is refused, never guessed at. Decoding is
+//! bounded: a length inside a value that claims more than [`limits::FRAME_BYTES_MAX`] is an error
+//! and not an allocation.
+
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::limits;
+
+/// The version of everything that this build writes: stored values, log entries and frames.
+pub const VERSION: u8 = 1;
+
+const CONFIG: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<{ limits::FRAME_BYTES_MAX }>,
+> = bincode::config::standard().with_limit::<{ limits::FRAME_BYTES_MAX }>();
+
+/// Encodes `value` behind the version byte.
+///
+/// # Panics
+/// If `value` cannot be encoded, which no type of ours can cause: all have a known length.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    encode_into(value, &mut bytes);
+    bytes
+}
+
+/// Appends `value`, without a version byte, to `bytes`.
+pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, bytes, CONFIG).expect("our own types encode");
+}
+
+/// Decodes what [`encode`] wrote.
+///
+/// # Errors
+/// `InvalidData` if the version is newer than this build's or the bytes are not such a value,
+/// bytes left over included.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    let (version, body) = bytes.split_first().ok_or_else(|| invalid("an empty value"))?;
+    if *version != VERSION {
+        return Err(invalid(format!(
+            "a value of version {version}, this build knows version {VERSION}"
+        )));
+    }
+    let (value, read) = bincode::serde::decode_from_slice(body, CONFIG)
+        .map_err(|error| invalid(format!("undecodable value: {error}")))?;
+    if read != body.len() {
+        return Err(invalid(format!("{} bytes left over behind a value", body.len() - read)));
+    }
+    Ok(value)
+}
+
+fn invalid(message: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_and_refuses_newer_versions_and_trailing_bytes() {
+        let mut bytes = encode(&(7u64, "seven".to_owned()));
+        assert_eq!(decode::<(u64, String)>(&bytes).unwrap(), (7, "seven".to_owned()));
+        bytes.push(0);
+        assert!(decode::<(u64, String)>(&bytes).is_err());
+        bytes.pop();
+        bytes[0] = VERSION + 1;
+        assert!(decode::<(u64, String)>(&bytes).unwrap_err().to_string().contains("version 2"));
+        assert!(decode::<u64>(&[]).is_err());
+    }
+
+    #[test]
+    fn a_claimed_length_does_not_allocate() {
+        // A string of 2^62 bytes, says its length.
+        let mut bytes = vec![VERSION, 253];
+        bytes.extend_from_slice(&(1u64 << 62).to_le_bytes());
+        assert!(decode::<String>(&bytes).is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! tallykeep: exact rate limits and a durable audit log, replicated over three machines.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+pub mod codec;
+pub mod error;
+pub mod limits;
+pub mod machine;

@@ -1,0 +1,208 @@
+//! Every bound of the system, in one place.
+//!
+//! A bound that a client can meet is named in the 4xx it gets; a bound inside refuses with 503.
+//! Relations between bounds are asserted at compile time, at the end of the file.
+
+use std::time::Duration;
+
+// --- what a client may send -------------------------------------------------------------------
+
+/// Identifiers, object names, `type`, `action`, `userId`, `ip`: at most this many bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 512;
+/// `details` of an audit entry, white space outside strings not counted.
+pub const DETAILS_BYTES_MAX: usize = 256 * 1024;
+/// A request body.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Of a body that is too large, this much is read and thrown away before it is answered.
+pub const BODY_BYTES_DISCARDED_MAX: usize = 8 * BODY_BYTES_MAX;
+/// Nesting of JSON arrays and objects in an audit entry, the entry itself included.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// `config.requests`: the largest integer that JavaScript holds exactly.
+pub const REQUESTS_MAX: u64 = (1 << 53) - 1;
+/// `config.windowMs`: at least one millisecond.
+pub const WINDOW_MS_MIN: u64 = 1;
+/// `config.windowMs`: at most 400 days.
+pub const WINDOW_MS_MAX: u64 = 400 * 24 * 60 * 60 * 1000;
+/// Times in requests: the last millisecond of the year 9999.
+pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
+
+// --- what a client gets -----------------------------------------------------------------------
+
+/// `limit` of `/query` where none is given.
+pub const QUERY_LIMIT_DEFAULT: usize = 100;
+/// `limit` of `/query`: at most.
+pub const QUERY_LIMIT_MAX: usize = 10_000;
+/// A page of `/query` ends, with a cursor, once its entries hold this many bytes.
+pub const QUERY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A page of `/query` ends, with a cursor, once this many index or entry rows were looked at.
+pub const QUERY_ROWS_MAX: usize = 1_000_000;
+/// Rows that a query or an export reads at first, before it knows how large they are.
+pub const READ_ROWS_FIRST: usize = 32;
+/// Entry rows that a query or an export reads at once: with the largest details, 32 MiB.
+pub const READ_ROWS_MAX: usize = 128;
+/// Index rows that a query or an export reads at once from one index.
+pub const READ_INDEX_ROWS_MAX: usize = 1024;
+/// Characters of a cursor. What this build makes has about half as many.
+pub const CURSOR_CHARS_MAX: usize = 128;
+/// An export reads and sends this many bytes at a time.
+pub const EXPORT_CHUNK_BYTES: usize = 64 * 1024;
+/// Exports that one node streams at once; each holds a RocksDB snapshot.
+pub const EXPORTS_MAX: usize = 16;
+/// Chunks of an export that wait for its client.
+pub const EXPORT_QUEUE_MAX: usize = 2;
+/// An export whose client takes nothing for this long is cut off, for it holds a snapshot.
+pub const EXPORT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pages of `/query` that one node reads at once; further ones wait.
+pub const QUERIES_MAX: usize = 16;
+
+// --- clients' connections ---------------------------------------------------------------------
+
+/// Connections that a node keeps from its clients.
+pub const CLIENT_CONNECTIONS_MAX: usize = 4096;
+/// A connection on which no whole request head came within this time is closed.
+pub const CLIENT_FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which no further request head came within this time is closed. Longer than
+/// most clients keep an idle connection, so that it is they who close it.
+pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Requests that one HTTP/2 connection may have under way.
+pub const CLIENT_STREAMS_MAX: u32 = 256;
+/// On a stop, a connection that has not yet sent its first request may still do so for this long.
+pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_millis(250);
+/// On a stop, requests under way may take this long; then their connections are cut.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+// --- proposals --------------------------------------------------------------------------------
+
+/// How long a request may take, queueing and retries included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Commands that wait on a node to be sent to the leader.
+pub const PROPOSAL_QUEUE_MAX: usize = 16 * 1024;
+/// Bytes of commands that wait on a node to be sent to the leader.
+pub const PROPOSAL_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Commands of one node in one group.
+pub const GROUP_COMMANDS_MAX: usize = 1024;
+/// Bytes of commands in one group; a single command may exceed it.
+pub const GROUP_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Groups that one node has under way at once.
+pub const GROUPS_IN_FLIGHT_MAX: usize = 4;
+/// Groups that wait on the leader to be proposed.
+pub const LEADER_QUEUE_MAX: usize = 1024;
+/// Groups in one log entry.
+pub const BATCH_GROUPS_MAX: usize = 64;
+/// Bytes of commands after which a log entry takes no further group.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Log entries that the leader has proposed and not yet seen applied.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
+
+// --- configuration ----------------------------------------------------------------------------
+
+/// `retention`: at least.
+pub const RETENTION_MS_MIN: u64 = 1_000;
+/// `retention`: at most ten years, of 365.25 days.
+pub const RETENTION_MS_MAX: u64 = 3_652 * 24 * 60 * 60 * 1000 + 12 * 60 * 60 * 1000;
+/// `snapshot_log_bytes`: at least, so that a node is not always making snapshots.
+pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 * 1024;
+/// `storage.block_cache_bytes` and `storage.write_buffer_bytes`: at least.
+pub const STORAGE_BYTES_MIN: usize = 1024 * 1024;
+
+// --- the machine ------------------------------------------------------------------------------
+
+/// A session that was not used for this long, by the machine's clock, is forgotten.
+pub const SESSION_TTL_MS: u64 = 60 * 60 * 1000;
+/// Groups of one session whose outcomes are remembered for a retry.
+pub const SESSION_ANSWERS_MAX: usize = 64;
+/// Limiter windows that one tick ends.
+pub const TICK_WINDOWS_MAX: usize = 2048;
+/// Audit entries that one tick removes one by one.
+pub const TICK_ENTRIES_MAX: usize = 2048;
+/// Audit shards that one tick looks at.
+pub const TICK_SHARDS_MAX: usize = 32;
+/// Retention of audit entries where the configuration says nothing: 30 days.
+pub const RETENTION_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
+
+// --- the cluster's clock ----------------------------------------------------------------------
+
+/// A leader follows its wall clock forward by at most this much without its peers' agreement.
+pub const CLOCK_STEP_MS_MAX: u64 = 1_000;
+/// A wall clock further than this from the median of the cluster is not trusted.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5_000;
+
+// --- between nodes ----------------------------------------------------------------------------
+
+/// One frame between peers: a log entry, or many, or a piece of a snapshot.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Entries' bytes that one append carries to a follower, if more than one entry.
+pub const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Appends that a leader has under way to one follower.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
+/// Requests that wait on one link to a peer.
+pub const LINK_QUEUE_MAX: usize = 1024;
+/// Connections that a node keeps from its peers.
+pub const PEER_CONNECTIONS_MAX: usize = 256;
+/// One piece of a snapshot file on the wire.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+/// Nodes of a cluster.
+pub const NODES_MAX: usize = 9;
+
+// --- on disk ----------------------------------------------------------------------------------
+
+/// One memtable of the log; there may be three. Replaying the write-ahead log at a start, and what
+/// is kept of purged entries, is of this order.
+pub const LOG_WRITE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+/// Blocks of the log's files in memory.
+pub const LOG_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Ranges that wait for their disk space to be given back.
+pub const BACKGROUND_JOBS_MAX: usize = 64;
+/// Files of a snapshot.
+pub const SNAPSHOT_FILES_MAX: usize = 64 * 1024;
+
+// --- the command line's client ----------------------------------------------------------------
+
+/// How long the client waits for a connection.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the client waits for an answer: longer than a node takes to give up.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The client's pause once every endpoint has failed it, and between two looks at a condition.
+pub const CLIENT_PAUSE: Duration = Duration::from_millis(100);
+/// How long `tallykeep replay` tries to get one answer.
+pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
+/// After a request's answer was lost, it may still be applied for this long.
+pub const REPLAY_SETTLE: Duration = REQUEST_TIMEOUT;
+/// Requests that `tallykeep replay` has under way at once, at most.
+pub const REPLAY_CONCURRENCY_MAX: usize = 4096;
+
+const _: () = assert!(
+    DETAILS_BYTES_MAX + 16 * NAME_BYTES_MAX < BODY_BYTES_MAX,
+    "an entry with the largest details must fit into a body"
+);
+const _: () = assert!(
+    BATCH_BYTES_MAX + GROUP_BYTES_MAX + 2 * BODY_BYTES_MAX < FRAME_BYTES_MAX,
+    "the largest log entry must fit into a frame"
+);
+const _: () = assert!(
+    APPEND_BYTES_MAX + BATCH_BYTES_MAX + GROUP_BYTES_MAX + 2 * BODY_BYTES_MAX < FRAME_BYTES_MAX,
+    "an append with one entry more than its budget must fit into a frame"
+);
+const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
+const _: () = assert!(
+    CLIENT_FIRST_REQUEST_TIMEOUT.as_millis() < CLIENT_IDLE_TIMEOUT.as_millis()
+        && DRAIN_FIRST_REQUEST.as_millis() < DRAIN_TIMEOUT.as_millis(),
+    "a connection's first request must be the more urgent one"
+);
+const _: () = assert!(
+    GROUPS_IN_FLIGHT_MAX < SESSION_ANSWERS_MAX,
+    "a node must not have more groups under way than its session remembers"
+);
+const _: () = assert!(
+    (REQUEST_TIMEOUT.as_millis() as u64) * 10 < SESSION_TTL_MS,
+    "a session must outlive every retry made under it"
+);
+const _: () = assert!(WINDOW_MS_MAX < TIME_MS_MAX && REQUESTS_MAX < u64::MAX / 2);
+const _: () = assert!(
+    CLIENT_TIMEOUT.as_millis() > REQUEST_TIMEOUT.as_millis(),
+    "a node must be able to say that it gave up before the client does"
+);
+const _: () = assert!(
+    REPLAY_PATIENCE.as_millis() > 2 * (CLIENT_TIMEOUT.as_millis() + REPLAY_SETTLE.as_millis()),
+    "a lost answer must leave time to settle the request's fate and send it again"
+);

@@ -1,0 +1,210 @@
+//! Audit shards: appending entries and removing those past their retention.
+//!
+//! Invariants:
+//! - Sequence numbers of a shard are dense, and times never decrease with them, so a time range is
+//!   a sequence range.
+//! - An entry's body is stored as the log carried it; nothing here reads it.
+//! - A shard has a row, and exactly one alarm row (at its oldest entry's time), exactly while it has
+//!   entries. The alarm holds that time and not when it is due, so that a change of the retention
+//!   needs no rewrite: an entry is due when `time + retention <= now`.
+
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+use super::command::{Append, Field, Terms};
+use super::keys::{self, Alarm};
+use super::object::{ObjectRecord, ObjectState, Shard};
+use super::outcome::{Outcome, Refusal, Ticked};
+use super::table::{Overlay, Table};
+use crate::codec;
+use crate::limits;
+
+/// Bytes of an entry's row before its body: its time, and its terms.
+pub const ENTRY_HEADER_BYTES: usize = 8 + Field::ALL.len() * 9;
+
+/// The hash under which a field's value is indexed: the first 8 bytes of its SHA-256.
+pub fn term(value: &str) -> u64 {
+    u64::from_be_bytes(*Sha256::digest(value.as_bytes()).first_chunk().expect("32 bytes"))
+}
+
+/// A row of [`Table::Entry`]: `ms (8, big-endian) ‖ 4 × (has (1) ‖ term (8)) ‖ body`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryRecord<'a> {
+    /// The entry's timestamp, in ms since the Unix epoch.
+    pub at_ms: u64,
+    /// The hashes under which it is indexed.
+    pub terms: Terms,
+    /// The entry's JSON object.
+    pub body: &'a [u8],
+}
+
+impl<'a> EntryRecord<'a> {
+    /// The row's value.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(ENTRY_HEADER_BYTES + self.body.len());
+        value.extend_from_slice(&self.at_ms.to_be_bytes());
+        for term in self.terms {
+            value.push(u8::from(term.is_some()));
+            value.extend_from_slice(&term.unwrap_or(0).to_be_bytes());
+        }
+        value.extend_from_slice(self.body);
+        value
+    }
+
+    /// Reads a row's value.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is shorter than its header.
+    pub fn decode(value: &'a [u8]) -> io::Result<Self> {
+        let (header, body) = value
+            .split_first_chunk::<ENTRY_HEADER_BYTES>()
+            .ok_or_else(|| damaged("an entry shorter than its header"))?;
+        let (ms, hashes) = header.split_first_chunk::<8>().expect("a header starts with the time");
+        let mut terms = Terms::default();
+        for (term, bytes) in terms.iter_mut().zip(hashes.as_chunks::<9>().0) {
+            let (has, hash) = bytes.split_first_chunk::<1>().expect("9 bytes");
+            let hash = hash.first_chunk::<8>().expect("8 bytes");
+            *term = (has[0] == 1).then(|| u64::from_be_bytes(*hash));
+        }
+        Ok(Self { at_ms: u64::from_be_bytes(*ms), terms, body })
+    }
+}
+
+/// Appends one entry at `now_ms`; `shards` is the number of shards ever made, and may grow.
+pub(super) fn append(
+    rows: &mut Overlay,
+    now_ms: u64,
+    shards: &mut u64,
+    append: &Append,
+) -> io::Result<Outcome> {
+    let object = keys::object(&append.object);
+    let mut record = match rows.get(Table::Object, &object)? {
+        Some(value) => codec::decode::<ObjectRecord>(&value)?,
+        None => open(rows, now_ms, shards, append),
+    };
+    let ObjectState::Shard(shard) = &mut record.state else {
+        return Ok(Outcome::Refused(Refusal::OtherClass));
+    };
+    let sequence = shard.next_sequence;
+    for (field, term) in Field::ALL.into_iter().zip(append.terms) {
+        if let Some(term) = term {
+            let key = keys::index(shard.number, field, term, sequence);
+            rows.put(Table::Index, key, Vec::new());
+        }
+    }
+    let entry = EntryRecord { at_ms: now_ms, terms: append.terms, body: &append.body };
+    rows.put(Table::Entry, keys::entry(shard.number, sequence), entry.encode());
+    shard.next_sequence += 1;
+    shard.last_ms = now_ms;
+    shard.bytes += append.body.len() as u64;
+    rows.put(Table::Object, object, codec::encode(&record));
+    Ok(Outcome::Logged { id: append.id })
+}
+
+/// A new shard for its first entry.
+fn open(rows: &mut Overlay, now_ms: u64, shards: &mut u64, append: &Append) -> ObjectRecord {
+    *shards += 1;
+    let object = keys::object(&append.object);
+    rows.put(Table::Alarm, keys::alarm(Alarm::Shard, now_ms, &object), Vec::new());
+    if let Some(day) = append.day {
+        let key = keys::day(append.object.namespace, day);
+        rows.put(Table::Day, key, append.object.id.0.to_vec());
+    }
+    ObjectRecord {
+        name: append.object.name.clone(),
+        created_ms: now_ms,
+        state: ObjectState::Shard(Shard {
+            number: *shards,
+            day: append.day,
+            first_sequence: 0,
+            next_sequence: 0,
+            first_ms: now_ms,
+            last_ms: now_ms,
+            bytes: 0,
+        }),
+    }
+}
+
+/// Removes what is past its retention, within the bounds of one tick.
+pub(super) fn tick(
+    rows: &mut Overlay,
+    now_ms: u64,
+    retention_ms: u64,
+    done: &mut Ticked,
+) -> io::Result<()> {
+    let Some(cutoff_ms) = now_ms.checked_sub(retention_ms) else { return Ok(()) };
+    let (from, to) = keys::alarms_until(Alarm::Shard, cutoff_ms);
+    let due = rows.scan(Table::Alarm, &from, &to, limits::TICK_SHARDS_MAX)?;
+    done.more |= due.len() == limits::TICK_SHARDS_MAX;
+    let mut budget = limits::TICK_ENTRIES_MAX;
+    for (alarm, _) in due {
+        if budget == 0 {
+            done.more = true;
+            break;
+        }
+        let (_, object) = keys::split_alarm(&alarm).ok_or_else(|| damaged("an alarm's key"))?;
+        let value = rows.get(Table::Object, object)?.ok_or_else(|| damaged("a due shard"))?;
+        let mut record = codec::decode::<ObjectRecord>(&value)?;
+        let ObjectState::Shard(shard) = &mut record.state else {
+            return Err(damaged("a shard's alarm for a limiter"));
+        };
+        rows.delete(Table::Alarm, alarm.clone());
+        if shard.last_ms <= cutoff_ms {
+            remove(rows, object, shard);
+            done.shards += 1;
+            continue;
+        }
+        let removed = trim(rows, shard, cutoff_ms, budget)?;
+        budget -= removed;
+        done.entries += removed as u64;
+        done.more |= budget == 0;
+        rows.put(Table::Alarm, keys::alarm(Alarm::Shard, shard.first_ms, object), Vec::new());
+        rows.put(Table::Object, object.to_vec(), codec::encode(&record));
+    }
+    Ok(())
+}
+
+/// Removes a shard all of whose entries are due.
+fn remove(rows: &mut Overlay, object: &[u8], shard: &Shard) {
+    let (from, to) = keys::entries(shard.number);
+    rows.delete_range(Table::Entry, from.clone(), to.clone());
+    rows.delete_range(Table::Index, from, to);
+    if let Some(day) = shard.day {
+        let namespace = object.first_chunk().expect("an object's key starts with its namespace");
+        rows.delete(Table::Day, keys::day(super::NamespaceId(*namespace), day));
+    }
+    rows.delete(Table::Object, object.to_vec());
+}
+
+/// Removes at most `budget` of a shard's oldest entries, those up to `cutoff_ms`.
+///
+/// The shard has a later entry, so it never becomes empty.
+fn trim(rows: &mut Overlay, shard: &mut Shard, cutoff_ms: u64, budget: usize) -> io::Result<usize> {
+    let from = keys::entry(shard.number, shard.first_sequence);
+    let (_, to) = keys::entries(shard.number);
+    let mut removed = 0;
+    for (key, value) in rows.scan(Table::Entry, &from, &to, budget + 1)? {
+        let entry = EntryRecord::decode(&value)?;
+        shard.first_ms = entry.at_ms;
+        if entry.at_ms > cutoff_ms || removed == budget {
+            break;
+        }
+        let sequence = keys::sequence(&key).ok_or_else(|| damaged("an entry's key"))?;
+        for (field, term) in Field::ALL.into_iter().zip(entry.terms) {
+            if let Some(term) = term {
+                let key = keys::index(shard.number, field, term, sequence);
+                rows.delete(Table::Index, key);
+            }
+        }
+        shard.bytes -= entry.body.len() as u64;
+        shard.first_sequence = sequence + 1;
+        rows.delete(Table::Entry, key);
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the state is damaged: {what}"))
+}

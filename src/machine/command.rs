@@ -1,0 +1,162 @@
+//! What the log carries: batches of groups of commands.
+//!
+//! A [`Batch`] is one log entry. The leader stamps its time; a [`Group`] is what one node sent in
+//! one piece, and is applied once however often it is sent (see [`super::session`]).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::object::{NamespaceId, ObjectRef};
+
+/// One log entry: everything the leader proposed together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The cluster's clock when the leader stamped the batch, in ms since the Unix epoch.
+    pub at_ms: u64,
+    /// In the order in which they are applied.
+    pub groups: Vec<Group<Command>>,
+}
+
+/// Commands that one node sent together, under one sequence number of its session.
+///
+/// `C` is [`Command`] in the log and [`Request`] on the way to the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group<C> {
+    /// The session, as [`Command::OpenSession`] gave it; 0 for commands that may be repeated.
+    pub session: u64,
+    /// The group's number in its session: dense, from 1.
+    pub sequence: u64,
+    /// Groups of the session below this number have been answered: forget their outcomes.
+    pub answered_below: u64,
+    /// Answered by position. Shared, because a node keeps them for a retry.
+    pub commands: Arc<Vec<C>>,
+}
+
+/// A change of the machine's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Opens a session for a node and ends the node's earlier ones. Only outside a session.
+    OpenSession {
+        /// The node's id.
+        node: u64,
+    },
+    /// Counts one request against a limiter, if it is within the limit.
+    Check(Check),
+    /// Forgets what was counted.
+    Reset(Reset),
+    /// Appends an entry to an audit shard.
+    Append(Append),
+    /// Ends windows and removes entries that are due. Only outside a session.
+    Tick(Tick),
+}
+
+/// A change as a node asks for it: like [`Command`], but not yet stamped by the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// See [`Command::OpenSession`].
+    OpenSession {
+        /// The node's id.
+        node: u64,
+    },
+    /// See [`Command::Check`].
+    Check(Check),
+    /// See [`Command::Reset`].
+    Reset(Reset),
+    /// An entry that has no time, no id and perhaps no shard yet.
+    Log(Draft),
+    /// See [`Command::Tick`].
+    Tick(Tick),
+}
+
+/// Guide, "POST /check": a fixed window that starts at the first admitted request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The limiter.
+    pub object: ObjectRef,
+    /// Whose requests are counted, inside the limiter.
+    pub identifier: String,
+    /// Requests that one window admits.
+    pub requests: u64,
+    /// Length of the window in ms, at least 1.
+    pub window_ms: u64,
+}
+
+/// Guide, "POST /reset".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// The limiter.
+    pub object: ObjectRef,
+    /// Whose count is forgotten.
+    pub identifier: String,
+}
+
+/// An audit entry before the leader gave it its time and id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// Where it goes.
+    pub shard: ShardRef,
+    /// See [`Append::terms`].
+    pub terms: Terms,
+    /// The members of the entry's JSON object behind `id` and `timestamp`, without braces:
+    /// `"type":"wix_request","action":"api_call",…`.
+    pub members: Bytes,
+}
+
+/// The shard of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShardRef {
+    /// The shard of the UTC day in which the leader stamps the entry.
+    Day {
+        /// The namespace of the audit binding.
+        namespace: NamespaceId,
+        /// The namespace's key, from which the day's object id is derived.
+        key: [u8; 32],
+    },
+    /// One object, named by the client.
+    Object(ObjectRef),
+}
+
+/// Guide, "POST /log": an entry whose bytes the leader has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Append {
+    /// The shard.
+    pub object: ObjectRef,
+    /// The shard's day (days since the Unix epoch) if it is one of the shards by date.
+    pub day: Option<u32>,
+    /// The entry's UUIDv7.
+    pub id: [u8; 16],
+    /// Hashes under which the entry can be found: one per [`Field`], if the entry has the field.
+    pub terms: Terms,
+    /// The entry's JSON object. Stored as it is, never made again.
+    pub body: Bytes,
+}
+
+/// The hash of each [`Field`]'s value, by [`Field`] order; see [`super::audit::term`].
+pub type Terms = [Option<u64>; 4];
+
+/// The fields of an entry that have an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// `type`
+    Type = 0,
+    /// `action`
+    Action = 1,
+    /// `userId`
+    UserId = 2,
+    /// `ip`
+    Ip = 3,
+}
+
+impl Field {
+    /// All fields, in the order of [`Terms`].
+    pub const ALL: [Field; 4] = [Field::Type, Field::Action, Field::UserId, Field::Ip];
+}
+
+/// Bounded work on what is due; the rest follows in the next tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// Audit entries older than this, in ms, go.
+    pub retention_ms: u64,
+}

@@ -1,0 +1,102 @@
+//! Every key of every table. Numbers are big-endian, so that key order is number order; a part of
+//! variable length stands last, so that no delimiter is needed and no two names share a key.
+//!
+//! | table | key | bytes |
+//! |---|---|---|
+//! | register | `"machine"` | 7 |
+//! | object | namespace ‖ id | 8 + 16 |
+//! | cell | namespace ‖ id ‖ identifier | 8 + 16 + n |
+//! | alarm (window) | `0` ‖ due ms ‖ cell key | 1 + 8 + 24 + n |
+//! | alarm (shard) | `1` ‖ oldest entry's ms ‖ object key | 1 + 8 + 24 |
+//! | entry | shard ‖ sequence | 8 + 8 |
+//! | index | shard ‖ field ‖ term ‖ sequence | 8 + 1 + 8 + 8 |
+//! | day | namespace ‖ day | 8 + 4 |
+//! | session | session | 8 |
+//! | answer | session ‖ sequence | 8 + 8 |
+
+use super::command::Field;
+use super::object::{NamespaceId, ObjectRef};
+
+/// The machine's registers.
+pub const MACHINE: &[u8] = b"machine";
+
+/// What an alarm row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// A limiter window that ends at the row's time.
+    Window = 0,
+    /// A shard whose oldest entry is of the row's time, and is due when the retention is over.
+    Shard = 1,
+}
+
+/// Bytes of an object's key.
+pub const OBJECT_BYTES: usize = 24;
+/// Bytes of an alarm key before what it is about.
+pub const ALARM_PREFIX_BYTES: usize = 9;
+
+/// `namespace ‖ id`
+pub fn object(object: &ObjectRef) -> Vec<u8> {
+    [&object.namespace.0[..], &object.id.0[..]].concat()
+}
+
+/// `namespace ‖ id ‖ identifier`
+pub fn cell(object: &ObjectRef, identifier: &str) -> Vec<u8> {
+    [&object.namespace.0[..], &object.id.0[..], identifier.as_bytes()].concat()
+}
+
+/// `kind ‖ ms ‖ subject`
+pub fn alarm(kind: Alarm, at_ms: u64, subject: &[u8]) -> Vec<u8> {
+    [&[kind as u8][..], &at_ms.to_be_bytes(), subject].concat()
+}
+
+/// The alarms of `kind` up to and including `at_ms`, as a range.
+pub fn alarms_until(kind: Alarm, at_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    (vec![kind as u8], alarm(kind, at_ms.saturating_add(1), &[]))
+}
+
+/// The time in an alarm key, and what it is about.
+pub fn split_alarm(key: &[u8]) -> Option<(u64, &[u8])> {
+    let ms = key.get(1..ALARM_PREFIX_BYTES)?.try_into().ok()?;
+    Some((u64::from_be_bytes(ms), &key[ALARM_PREFIX_BYTES..]))
+}
+
+/// `shard ‖ sequence`
+pub fn entry(shard: u64, sequence: u64) -> Vec<u8> {
+    [shard.to_be_bytes(), sequence.to_be_bytes()].concat()
+}
+
+/// All entries of a shard, as a range.
+pub fn entries(shard: u64) -> (Vec<u8>, Vec<u8>) {
+    (shard.to_be_bytes().to_vec(), (shard + 1).to_be_bytes().to_vec())
+}
+
+/// The sequence number at the end of an entry's or an index row's key.
+pub fn sequence(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*key.last_chunk::<8>()?))
+}
+
+/// `shard ‖ field ‖ term ‖ sequence`
+pub fn index(shard: u64, field: Field, term: u64, sequence: u64) -> Vec<u8> {
+    [&shard.to_be_bytes()[..], &[field as u8], &term.to_be_bytes(), &sequence.to_be_bytes()]
+        .concat()
+}
+
+/// `namespace ‖ day`
+pub fn day(namespace: NamespaceId, day: u32) -> Vec<u8> {
+    [&namespace.0[..], &day.to_be_bytes()].concat()
+}
+
+/// `session`
+pub fn session(session: u64) -> Vec<u8> {
+    session.to_be_bytes().to_vec()
+}
+
+/// `session ‖ sequence`
+pub fn answer(session: u64, sequence: u64) -> Vec<u8> {
+    entry(session, sequence)
+}
+
+/// All answers of a session, as a range.
+pub fn answers(session: u64) -> (Vec<u8>, Vec<u8>) {
+    entries(session)
+}

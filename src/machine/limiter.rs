@@ -1,0 +1,147 @@
+//! Limiters: fixed windows, as the guide's `RateLimiter` keeps them.
+//!
+//! A cell counts the admitted requests of one identifier. Its window starts at the first admitted
+//! request and is over when `now >= windowStart + windowMs`, with the `windowMs` of the request
+//! that asks: the request's own config is what is applied, also when it differs from the last one.
+//! A refused request writes nothing.
+//!
+//! Invariants:
+//! - A cell is there exactly while one alarm row names it, at [`Cell::alarm_ms`].
+//! - [`Cell::ends_ms`] is the latest end that an admitted request gave the window. From then on the
+//!   cell counts as absent, whether or not a tick has removed it: no answer depends on when ticks
+//!   run.
+//! - An object has a row exactly while it has cells.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Check, Reset};
+use super::keys::{self, Alarm};
+use super::object::{ObjectRecord, ObjectRef, ObjectState};
+use super::outcome::{Decision, Outcome, Refusal};
+use super::table::{Overlay, Table};
+use crate::codec;
+
+/// What is stored of one identifier. Guide, "Storage Structure": `{count, windowStart}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Admitted requests in the window.
+    pub count: u64,
+    /// When the window started, in ms since the Unix epoch.
+    pub window_start_ms: u64,
+    /// When the window is over for every request seen so far, in ms since the Unix epoch.
+    pub ends_ms: u64,
+    /// The time in the cell's alarm row; never later than `ends_ms`.
+    pub alarm_ms: u64,
+}
+
+/// Decides one check at `now_ms`.
+pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Result<Outcome> {
+    let key = keys::cell(&check.object, &check.identifier);
+    let cell = read(rows, &key)?;
+    let open = cell.filter(|cell| {
+        now_ms < cell.ends_ms && now_ms < cell.window_start_ms.saturating_add(check.window_ms)
+    });
+    let (count, window_start_ms) =
+        open.map_or((0, now_ms), |open| (open.count, open.window_start_ms));
+    let reset_ms = window_start_ms.saturating_add(check.window_ms);
+    let decision = |allowed, remaining| {
+        Outcome::Checked(Decision { allowed, limit: check.requests, remaining, reset_ms, now_ms })
+    };
+    if count >= check.requests {
+        return Ok(decision(false, 0));
+    }
+    let ends_ms = open.map_or(reset_ms, |open| open.ends_ms.max(reset_ms));
+    let alarm_ms = match cell {
+        // The tick that the alarm brings will put it off to the end: cheaper than moving it here.
+        Some(cell) if cell.alarm_ms <= ends_ms => cell.alarm_ms,
+        _ => {
+            if let Some(cell) = cell {
+                rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
+            } else if !create(rows, now_ms, &check.object)? {
+                return Ok(Outcome::Refused(Refusal::OtherClass));
+            }
+            rows.put(Table::Alarm, keys::alarm(Alarm::Window, ends_ms, &key), Vec::new());
+            ends_ms
+        }
+    };
+    let counted = Cell { count: count + 1, window_start_ms, ends_ms, alarm_ms };
+    rows.put(Table::Cell, key, codec::encode(&counted));
+    Ok(decision(true, check.requests - counted.count))
+}
+
+/// Forgets an identifier's count, if there is one.
+pub(super) fn reset(rows: &mut Overlay, reset: &Reset) -> io::Result<Outcome> {
+    let key = keys::cell(&reset.object, &reset.identifier);
+    if let Some(cell) = read(rows, &key)? {
+        rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
+        remove(rows, key)?;
+    }
+    Ok(Outcome::Reset)
+}
+
+/// Handles at most `limit` due alarms; returns how many windows ended and whether more are due.
+pub(super) fn tick(rows: &mut Overlay, now_ms: u64, limit: usize) -> io::Result<(u64, bool)> {
+    let (from, to) = keys::alarms_until(Alarm::Window, now_ms);
+    let due = rows.scan(Table::Alarm, &from, &to, limit)?;
+    let mut ended = 0;
+    for (alarm, _) in &due {
+        let (_, key) = keys::split_alarm(alarm).ok_or_else(|| damaged("an alarm's key"))?;
+        let cell = read(rows, key)?.ok_or_else(|| damaged("an alarm without its cell"))?;
+        rows.delete(Table::Alarm, alarm.clone());
+        if cell.ends_ms <= now_ms {
+            remove(rows, key.to_vec())?;
+            ended += 1;
+        } else {
+            // The cell was used again since: its next alarm is when it will be over.
+            rows.put(Table::Alarm, keys::alarm(Alarm::Window, cell.ends_ms, key), Vec::new());
+            let cell = Cell { alarm_ms: cell.ends_ms, ..cell };
+            rows.put(Table::Cell, key.to_vec(), codec::encode(&cell));
+        }
+    }
+    Ok((ended, due.len() == limit))
+}
+
+fn read(rows: &Overlay, key: &[u8]) -> io::Result<Option<Cell>> {
+    rows.get(Table::Cell, key)?.map(|value| codec::decode(&value)).transpose()
+}
+
+/// Counts a new cell in its object's row; `false` if the object is not a limiter.
+fn create(rows: &mut Overlay, now_ms: u64, object: &ObjectRef) -> io::Result<bool> {
+    let key = keys::object(object);
+    let mut record = match rows.get(Table::Object, &key)? {
+        Some(value) => codec::decode::<ObjectRecord>(&value)?,
+        None => ObjectRecord {
+            name: None,
+            created_ms: now_ms,
+            state: ObjectState::Limiter { cells: 0 },
+        },
+    };
+    let ObjectState::Limiter { cells } = &mut record.state else { return Ok(false) };
+    *cells += 1;
+    record.name = record.name.or_else(|| object.name.clone());
+    rows.put(Table::Object, key, codec::encode(&record));
+    Ok(true)
+}
+
+/// Removes a cell and, with its last cell, the object. The alarm row is the caller's.
+fn remove(rows: &mut Overlay, key: Vec<u8>) -> io::Result<()> {
+    let object = key.get(..keys::OBJECT_BYTES).ok_or_else(|| damaged("a cell's key"))?.to_vec();
+    let value = rows.get(Table::Object, &object)?.ok_or_else(|| damaged("a cell's object"))?;
+    let mut record = codec::decode::<ObjectRecord>(&value)?;
+    let ObjectState::Limiter { cells } = &mut record.state else {
+        return Err(damaged("a cell in a shard"));
+    };
+    *cells -= 1;
+    match *cells {
+        0 => rows.delete(Table::Object, object),
+        _ => rows.put(Table::Object, object, codec::encode(&record)),
+    }
+    rows.delete(Table::Cell, key);
+    Ok(())
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the state is damaged: {what}"))
+}

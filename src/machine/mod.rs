@@ -1,0 +1,223 @@
+//! The quiet room: the replicated state machine, pure.
+//!
+//! [`Machine::apply`] takes a batch and gives outcomes and effects. It knows no clock, no
+//! randomness, no IO but the [`View`] it is lent, no floating point and no hash order; the time is
+//! a field of the batch. So the same log gives the same bytes on every replica, and the
+//! [`Machine::hash`] of the effects so far proves it.
+//!
+//! Invariants:
+//! - The machine's clock never goes back: a batch stamped earlier is not applied.
+//! - A group is applied once ([`session`]), and as a whole.
+//! - Everything that [`Machine`] holds in memory is also in its tables, so that a machine loaded
+//!   from a store goes on as the one that wrote it would.
+//! - An error from [`Machine::apply`] is a local fault, never an outcome: the node must stop, and
+//!   the machine must not be used again.
+//!
+//! Deliberately absent: JSON, HTTP, names of bindings, and every decision about *when* to tick.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod audit;
+mod command;
+pub mod keys;
+pub mod limiter;
+pub mod object;
+mod outcome;
+pub mod session;
+mod table;
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use command::{
+    Append, Batch, Check, Command, Draft, Field, Group, Request, Reset, ShardRef, Terms, Tick,
+};
+pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
+pub use outcome::{Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};
+pub use table::{Row, Table, View, Write};
+
+use session::{Sessions, Standing};
+use table::Overlay;
+
+use crate::codec;
+use crate::limits;
+
+/// The state machine's registers; the rest of its state is in its tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    registers: Registers,
+    sessions: Sessions,
+}
+
+/// What is stored of the machine itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Registers {
+    /// The time of the last batch, in ms since the Unix epoch.
+    now_ms: u64,
+    /// Sessions ever opened: the number of the newest.
+    sessions: u64,
+    /// Audit shards ever made: the number of the newest.
+    shards: u64,
+    /// A chain of SHA-256 over all effects so far.
+    hash: [u8; 32],
+}
+
+impl Machine {
+    /// The machine whose tables `view` shows; of an empty view, a new machine.
+    ///
+    /// # Errors
+    /// If the view cannot be read or holds what this build does not understand.
+    pub fn load(view: &dyn View) -> io::Result<Self> {
+        let registers = match view.get(Table::Register, keys::MACHINE)? {
+            Some(value) => codec::decode(&value)?,
+            None => Registers::default(),
+        };
+        Ok(Self { registers, sessions: Sessions::load(view)? })
+    }
+
+    /// The time of the last batch, in ms since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.registers.now_ms
+    }
+
+    /// A chain of SHA-256 over all effects so far: equal on replicas that applied the same log.
+    pub fn hash(&self) -> [u8; 32] {
+        self.registers.hash
+    }
+
+    /// Applies one log entry to the state that `view` shows. The effects must be in the view before
+    /// the next call.
+    ///
+    /// Gives one outcome per group, in order.
+    ///
+    /// # Errors
+    /// A local fault: the view cannot be read, or what it holds is damaged.
+    pub fn apply(
+        &mut self,
+        view: &dyn View,
+        batch: &Batch,
+    ) -> io::Result<(Vec<GroupOutcome>, Effects)> {
+        if batch.at_ms < self.registers.now_ms {
+            let stale = batch.groups.iter().map(|_| GroupOutcome::Stale).collect();
+            return Ok((stale, Effects::default()));
+        }
+        self.registers.now_ms = batch.at_ms;
+        let mut rows = Overlay::new(view);
+        let mut outcomes = Vec::with_capacity(batch.groups.len());
+        for group in &batch.groups {
+            outcomes.push(self.group(&mut rows, group)?);
+        }
+        let mut effects = Effects { writes: rows.into_writes() };
+        self.registers.hash = chain(self.registers.hash, &effects);
+        effects.writes.push(Write::Put {
+            table: Table::Register,
+            key: keys::MACHINE.to_vec(),
+            value: codec::encode(&self.registers),
+        });
+        Ok((outcomes, effects))
+    }
+
+    fn group(&mut self, rows: &mut Overlay, group: &Group<Command>) -> io::Result<GroupOutcome> {
+        if group.session == 0 {
+            let outcomes = group.commands.iter().map(|command| self.outside(rows, command));
+            return Ok(GroupOutcome::Done(outcomes.collect::<io::Result<_>>()?));
+        }
+        self.sessions.confirm(rows, group.session, group.answered_below);
+        match self.sessions.standing(rows, group.session, group.sequence)? {
+            Standing::New => {}
+            Standing::Answered(outcomes) => return Ok(GroupOutcome::Done(outcomes)),
+            Standing::Unknown => return Ok(GroupOutcome::SessionUnknown),
+            Standing::Forgotten => return Ok(GroupOutcome::Forgotten),
+            Standing::Full => return Ok(GroupOutcome::SessionFull),
+        }
+        let outcomes = group.commands.iter().map(|command| self.inside(rows, command));
+        let outcomes = outcomes.collect::<io::Result<Vec<_>>>()?;
+        let now_ms = self.registers.now_ms;
+        self.sessions.keep(rows, now_ms, group.session, group.sequence, &outcomes);
+        Ok(GroupOutcome::Done(outcomes))
+    }
+
+    /// A command that counts, so that it must not be applied twice.
+    fn inside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
+        let now_ms = self.registers.now_ms;
+        match command {
+            Command::Check(check) => limiter::check(rows, now_ms, check),
+            Command::Reset(reset) => limiter::reset(rows, reset),
+            Command::Append(append) => {
+                audit::append(rows, now_ms, &mut self.registers.shards, append)
+            }
+            Command::OpenSession { .. } | Command::Tick(_) => {
+                Ok(Outcome::Refused(Refusal::Misplaced))
+            }
+        }
+    }
+
+    /// A command that does no harm when it is applied twice.
+    fn outside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
+        let now_ms = self.registers.now_ms;
+        match command {
+            Command::OpenSession { node } => {
+                self.registers.sessions += 1;
+                let session = self.registers.sessions;
+                self.sessions.open(rows, now_ms, session, *node);
+                Ok(Outcome::SessionOpened { session })
+            }
+            Command::Tick(tick) => {
+                self.sessions.expire(rows, now_ms);
+                let (windows, more) = limiter::tick(rows, now_ms, limits::TICK_WINDOWS_MAX)?;
+                let mut done = Ticked { windows, more, ..Ticked::default() };
+                audit::tick(rows, now_ms, tick.retention_ms, &mut done)?;
+                Ok(Outcome::Ticked(done))
+            }
+            Command::Check(_) | Command::Reset(_) | Command::Append(_) => {
+                Ok(Outcome::Refused(Refusal::Misplaced))
+            }
+        }
+    }
+}
+
+/// When the machine has something to do next, in ms since the Unix epoch, by what `view` shows.
+///
+/// # Errors
+/// If the view cannot be read.
+pub fn next_alarm(view: &dyn View, retention_ms: u64) -> io::Result<Option<u64>> {
+    let first = |kind, plus_ms| -> io::Result<Option<u64>> {
+        let (from, to) = keys::alarms_until(kind, u64::MAX - 1);
+        let rows = view.scan(Table::Alarm, &from, &to, 1)?;
+        let at_ms = rows.first().and_then(|(key, _)| keys::split_alarm(key));
+        Ok(at_ms.map(|(at_ms, _)| at_ms.saturating_add(plus_ms)))
+    };
+    let window = first(keys::Alarm::Window, 0)?;
+    let shard = first(keys::Alarm::Shard, retention_ms)?;
+    Ok(window.into_iter().chain(shard).min())
+}
+
+/// The hash behind `before` once `effects` are made: lengths keep neighbours apart.
+fn chain(before: [u8; 32], effects: &Effects) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(before);
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    for write in &effects.writes {
+        match write {
+            Write::Put { table, key, value } => {
+                field(&[0, *table as u8]);
+                field(key);
+                field(value);
+            }
+            Write::Delete { table, key } => {
+                field(&[1, *table as u8]);
+                field(key);
+            }
+            Write::DeleteRange { table, from, to } => {
+                field(&[2, *table as u8]);
+                field(from);
+                field(to);
+            }
+        }
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,87 @@
+//! What applying a batch gives: an outcome per command for its caller, and effects for the store.
+
+use serde::{Deserialize, Serialize};
+
+use super::table::Write;
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A session was opened.
+    SessionOpened {
+        /// Its number.
+        session: u64,
+    },
+    /// A check was decided.
+    Checked(Decision),
+    /// There is no count any more.
+    Reset,
+    /// The entry is in the log.
+    Logged {
+        /// Its UUIDv7.
+        id: [u8; 16],
+    },
+    /// What a tick did.
+    Ticked(Ticked),
+    /// The command cannot be carried out; nothing was changed.
+    Refused(Refusal),
+}
+
+/// The decision on one check. Guide, "POST /check".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Whether the request is within the limit, and so was counted.
+    pub allowed: bool,
+    /// The limit that was applied.
+    pub limit: u64,
+    /// Requests that the window still admits.
+    pub remaining: u64,
+    /// When the window ends, in ms since the Unix epoch.
+    pub reset_ms: u64,
+    /// The machine's clock at the decision, in ms since the Unix epoch.
+    pub now_ms: u64,
+}
+
+/// What a tick did, for the log and the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticked {
+    /// Limiter windows that ended.
+    pub windows: u64,
+    /// Audit entries that went one by one.
+    pub entries: u64,
+    /// Audit shards that went whole.
+    pub shards: u64,
+    /// Whether there is more to do now.
+    pub more: bool,
+}
+
+/// Why a command was refused. The same on every replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The object holds the other sort of state: a limiter was asked to log, or a shard to check.
+    OtherClass,
+    /// The command may not stand where it stood: a tick inside a session, a check outside.
+    Misplaced,
+}
+
+/// What a group of commands came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupOutcome {
+    /// Applied now or, if it had been sent before, then: one outcome per command.
+    Done(Vec<Outcome>),
+    /// The batch is stamped earlier than the machine's clock: not applied, stamp it again.
+    Stale,
+    /// There is no such session (any more): not applied now.
+    SessionUnknown,
+    /// The session has said that it knows this group's outcome: not applied now.
+    Forgotten,
+    /// The session has too many groups unanswered: not applied.
+    SessionFull,
+}
+
+/// Writes for the store, to be made together with the index of the entry that caused them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// In an order that is the same on every replica.
+    pub writes: Vec<Write>,
+}
