@@ -6,3 +6,4 @@ pub mod error;
 pub mod limits;
 pub mod machine;
 pub mod query;
+pub mod storage;

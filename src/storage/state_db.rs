@@ -1,0 +1,314 @@
+//! One RocksDB instance with the machine's tables, and reading it at one moment or another.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, CompactOptions, DB, DBCompressionType, FlushOptions,
+    Options, ReadOptions, WriteBatch, WriteBufferManager,
+};
+
+use super::files;
+use super::rocks;
+use super::state::StateOptions;
+use crate::machine::{Row, Table};
+
+/// The column family of the store's own rows, which are no part of the machine's state.
+const RAFT: &str = "raft";
+const APPLIED: &[u8] = b"applied";
+const MEMBERSHIP: &[u8] = b"membership";
+
+/// Where a state stands in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The index of the last entry applied.
+    pub index: Option<u64>,
+    /// What the caller keeps about that entry.
+    pub applied: Option<Vec<u8>>,
+    /// What the caller keeps about the last membership.
+    pub membership: Option<Vec<u8>>,
+}
+
+/// The memory that all states of a node share, also while one replaces another.
+pub(super) struct Memory {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+    write_buffer_bytes: usize,
+}
+
+/// An open state. Fields are dropped in this order: the instance closes before its folder goes.
+pub(super) struct StateDb {
+    db: DB,
+    folder: Folder,
+}
+
+/// The folder of a state, removed once nobody has the state open if another has taken its place.
+struct Folder {
+    path: PathBuf,
+    superseded: AtomicBool,
+}
+
+/// From which end a scan begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Ascending,
+    Descending,
+}
+
+impl Memory {
+    pub(super) fn new(options: &StateOptions) -> Self {
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        // Memtables are charged to the cache, so that one number bounds both. Writers are not
+        // stalled by it: the flush that it begins soon brings the sum down.
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            options.write_buffer_bytes,
+            false,
+            cache.clone(),
+        );
+        Self { cache, write_buffers, write_buffer_bytes: options.write_buffer_bytes }
+    }
+
+    fn families(&self) -> Vec<(&'static str, Options)> {
+        let mut tables = BlockBasedOptions::default();
+        tables.set_block_cache(&self.cache);
+        tables.set_block_size(8 * 1024);
+        tables.set_bloom_filter(10.0, false);
+        tables.set_whole_key_filtering(true);
+        // Indexes and filters count against the cache, so memory does not grow with the rows.
+        tables.set_cache_index_and_filter_blocks(true);
+        tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+
+        let mut family = Options::default();
+        family.set_block_based_table_factory(&tables);
+        family.set_write_buffer_size(self.write_buffer_bytes);
+        family.set_compression_type(DBCompressionType::Lz4);
+        family.set_bottommost_compression_type(DBCompressionType::Zstd);
+        // The filter of a memtable is allocated whole with the memtable, so only the tables that
+        // are asked for keys that may be missing have one.
+        let mut points = family.clone();
+        points.set_memtable_whole_key_filtering(true);
+        points.set_memtable_prefix_bloom_ratio(0.02);
+
+        let tables = Table::ALL.into_iter().map(|table| match table {
+            Table::Object | Table::Cell => (table.name(), points.clone()),
+            _ => (table.name(), family.clone()),
+        });
+        tables.chain([(RAFT, family.clone())]).collect()
+    }
+}
+
+impl StateDb {
+    /// Opens the state in `path`; `create` makes an empty one if there is none.
+    pub(super) fn open(path: &Path, create: bool, memory: &Memory) -> io::Result<Self> {
+        let mut options = rocks::options();
+        options.create_if_missing(create);
+        options.set_write_buffer_manager(&memory.write_buffers);
+        let db = DB::open_cf_with_opts(&options, path, memory.families())
+            .map_err(|error| rocks::fault("open the state in", path, &error))?;
+        let folder = Folder { path: path.to_owned(), superseded: AtomicBool::new(false) };
+        Ok(Self { db, folder })
+    }
+
+    pub(super) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    fn table(&self, table: Table) -> &ColumnFamily {
+        rocks::family(&self.db, table.name())
+    }
+
+    fn raft(&self) -> &ColumnFamily {
+        rocks::family(&self.db, RAFT)
+    }
+
+    /// A row, as of the moment that `options` name.
+    pub(super) fn get(
+        &self,
+        table: Table,
+        key: &[u8],
+        options: &ReadOptions,
+    ) -> io::Result<Option<Vec<u8>>> {
+        self.get_from(self.table(table), key, options)
+    }
+
+    fn get_from(
+        &self,
+        family: &ColumnFamily,
+        key: &[u8],
+        options: &ReadOptions,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let value = self.db.get_pinned_cf_opt(family, key, options);
+        Ok(value.map_err(|error| self.fault("read the state in", &error))?.map(|row| row.to_vec()))
+    }
+
+    /// Calls `each` with the rows from `from` (inclusive) to `to` (exclusive), as of the moment
+    /// that `options` name, until it returns false. No `to` is the end of the table.
+    pub(super) fn each(
+        &self,
+        table: Table,
+        (from, to): (&[u8], Option<&[u8]>),
+        direction: Direction,
+        mut options: ReadOptions,
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> io::Result<()> {
+        options.set_iterate_lower_bound(from);
+        if let Some(to) = to {
+            if from >= to {
+                return Ok(());
+            }
+            options.set_iterate_upper_bound(to);
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(self.table(table), options);
+        match direction {
+            Direction::Ascending => rows.seek_to_first(),
+            Direction::Descending => rows.seek_to_last(),
+        }
+        while let Some((key, value)) = rows.item() {
+            if !each(key, value) {
+                return Ok(());
+            }
+            match direction {
+                Direction::Ascending => rows.next(),
+                Direction::Descending => rows.prev(),
+            }
+        }
+        rows.status().map_err(|error| self.fault("read the state in", &error))
+    }
+
+    /// At most `limit` rows of a range, as of the moment that `options` name.
+    pub(super) fn scan(
+        &self,
+        table: Table,
+        (from, to): (&[u8], &[u8]),
+        limit: usize,
+        direction: Direction,
+        options: ReadOptions,
+    ) -> io::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        if limit > 0 {
+            self.each(table, (from, Some(to)), direction, options, |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                rows.len() < limit
+            })?;
+        }
+        Ok(rows)
+    }
+
+    /// Where the state stands, as of the moment that `options` name.
+    pub(super) fn marks(&self, options: &ReadOptions) -> io::Result<Marks> {
+        let membership = self.get_from(self.raft(), MEMBERSHIP, options)?;
+        let Some(applied) = self.get_from(self.raft(), APPLIED, options)? else {
+            return Ok(Marks { membership, ..Marks::default() });
+        };
+        let (index, applied) = applied
+            .split_first_chunk()
+            .ok_or_else(|| files::damaged(&self.folder.path, "the applied mark is too short"))?;
+        let index = Some(u64::from_be_bytes(*index));
+        Ok(Marks { index, applied: Some(applied.to_vec()), membership })
+    }
+
+    /// An empty batch with the marks of entry `index`.
+    pub(super) fn batch(
+        &self,
+        index: u64,
+        applied: &[u8],
+        membership: Option<&[u8]>,
+    ) -> WriteBatch {
+        let mut batch = WriteBatch::default();
+        let applied = [&index.to_be_bytes()[..], applied].concat();
+        batch.put_cf(self.raft(), APPLIED, applied);
+        if let Some(membership) = membership {
+            batch.put_cf(self.raft(), MEMBERSHIP, membership);
+        }
+        batch
+    }
+
+    pub(super) fn put(&self, batch: &mut WriteBatch, table: Table, key: &[u8], value: &[u8]) {
+        batch.put_cf(self.table(table), key, value);
+    }
+
+    pub(super) fn delete(&self, batch: &mut WriteBatch, table: Table, key: &[u8]) {
+        batch.delete_cf(self.table(table), key);
+    }
+
+    pub(super) fn delete_range(
+        &self,
+        batch: &mut WriteBatch,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+    ) {
+        batch.delete_range_cf(self.table(table), from, to);
+    }
+
+    /// Writes a batch to memory. It is on disk after the next flush.
+    pub(super) fn write(&self, batch: WriteBatch) -> io::Result<()> {
+        self.db
+            .write_without_wal(batch)
+            .map_err(|error| self.fault("write to the state in", &error))
+    }
+
+    /// Brings all tables to the disk, as of one moment.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let mut families: Vec<_> = Table::ALL.into_iter().map(|table| self.table(table)).collect();
+        families.push(self.raft());
+        let families: Vec<_> = families.iter().collect();
+        self.db
+            .flush_cfs_opt(&families, &FlushOptions::default())
+            .map_err(|error| self.fault("flush the state in", &error))
+    }
+
+    /// Makes a checkpoint in `into`, which must not be there, and tells where it stands: writes go
+    /// on meanwhile, so that is to be read from the checkpoint itself.
+    pub(super) fn checkpoint(&self, into: &Path) -> io::Result<Marks> {
+        let failed = |error| self.fault("make a checkpoint of the state in", &error);
+        Checkpoint::new(&self.db).and_then(|of| of.create_checkpoint(into)).map_err(failed)?;
+        let db = DB::open_cf_for_read_only(&Options::default(), into, [RAFT], false)
+            .map_err(|error| rocks::fault("open the checkpoint in", into, &error))?;
+        let folder = Folder { path: into.to_owned(), superseded: AtomicBool::new(false) };
+        let marks = StateDb { db, folder }.marks(&ReadOptions::default())?;
+        // What opening it left behind: RocksDB's diary, no part of the checkpoint.
+        for name in files::names(into)?.iter().filter(|name| name.starts_with("LOG")) {
+            let path = into.join(name);
+            std::fs::remove_file(&path).map_err(|error| files::fault("remove", &path, error))?;
+        }
+        Ok(marks)
+    }
+
+    /// Gives back the disk space of a range that was deleted.
+    ///
+    /// By a compaction, which reads the deleted rows once more, and not by dropping files, which
+    /// would not: the files hold what an open snapshot may still read, and the deletion itself may
+    /// be in one of them while older rows that it hides are in another.
+    pub(super) fn compact(&self, table: Table, from: &[u8], to: &[u8]) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(self.table(table), Some(from), Some(to), &options);
+    }
+
+    /// Ends compactions, after a last flush. Nothing may be written after this.
+    pub(super) fn stop(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+
+    /// Has the folder removed when the state is closed by the last who has it open.
+    pub(super) fn supersede(&self) {
+        self.folder.superseded.store(true, Ordering::Release);
+    }
+
+    fn fault(&self, attempt: &str, error: &rocksdb::Error) -> io::Error {
+        rocks::fault(attempt, &self.folder.path, error)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if *self.superseded.get_mut()
+            && let Err(error) = files::remove_dir(&self.path)
+        {
+            tracing::warn!(%error, "the folder of a replaced state stays until the next start");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The state as of one moment, to read from for as long as one likes.
+
+use std::io;
+use std::sync::Arc;
+
+use rocksdb::{ReadOptions, Snapshot as RocksSnapshot};
+use sha2::{Digest, Sha256};
+
+use super::state_db::{Direction, Marks, StateDb};
+use crate::machine::{Row, Table, View};
+use crate::query::Snapshot;
+
+/// A consistent state that stays as it is while writes go on, and even while another state is
+/// installed in its place. It holds disk space back, so it should not live for hours.
+pub struct StateSnapshot {
+    /// Borrows from `state`, and stands before it: fields are dropped in order.
+    snapshot: RocksSnapshot<'static>,
+    state: Arc<StateDb>,
+}
+
+impl StateSnapshot {
+    #[expect(unsafe_code, reason = "the snapshot and what it borrows from live in one value")]
+    pub(super) fn new(state: Arc<StateDb>) -> Self {
+        // SAFETY: the reference is to what the `Arc` owns, which neither moves nor goes while the
+        // `Arc` is there. The `Arc` is kept beside the only thing made from the reference, is never
+        // replaced, and is dropped after it. Nothing hands out either field or the lifetime: all
+        // methods borrow from `self`.
+        let borrowed: &'static StateDb = unsafe { &*Arc::as_ptr(&state) };
+        Self { snapshot: borrowed.db().snapshot(), state }
+    }
+
+    /// Where this state stands in the log.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn marks(&self) -> io::Result<Marks> {
+        self.state.marks(&self.options())
+    }
+
+    /// SHA-256 over all rows of all tables, in order. Equal states have equal hashes, whatever the
+    /// files look like; the marks of where the state stands are not part of it.
+    ///
+    /// Each table is its name, its rows, and a zero byte; a row is a one byte, its key and its
+    /// value; names, keys and values are led by their lengths (8 bytes, big-endian).
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn content_hash(&self) -> io::Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        for table in Table::ALL {
+            add(&mut hash, table.name().as_bytes());
+            let mut options = self.options();
+            // All rows once: they should not displace from the cache what is read often.
+            options.fill_cache(false);
+            self.state.each(table, (&[], None), Direction::Ascending, options, |key, value| {
+                hash.update([1]);
+                add(&mut hash, key);
+                add(&mut hash, value);
+                true
+            })?;
+            hash.update([0]);
+        }
+        Ok(hash.finalize().into())
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options
+    }
+}
+
+impl View for StateSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.state.get(table, key, &self.options())
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
+        self.state.scan(table, (from, to), limit, Direction::Ascending, self.options())
+    }
+}
+
+impl Snapshot for StateSnapshot {
+    fn scan_back(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> io::Result<Vec<Row>> {
+        self.state.scan(table, (from, to), limit, Direction::Descending, self.options())
+    }
+}
+
+/// Adds `bytes` behind their length.
+fn add(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
+}
