@@ -1,0 +1,45 @@
+//! The only clocks of the program, as a component that is handed to whoever needs one.
+//!
+//! The machine has no clock at all: its time is a field of the replicated batch.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A wall clock and a monotonic one.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock, in ms since the Unix epoch.
+    fn wall_ms(&self) -> u64;
+    /// The time since some fixed moment; it never goes back and does not know of the wall clock.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The clocks of the operating system.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// The monotonic clock starts at zero here.
+    #[expect(clippy::disallowed_methods, reason = "this is the place that the rule points to")]
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that the rule points to")]
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

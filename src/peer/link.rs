@@ -1,0 +1,186 @@
+//! The calling side: one kept connection to one peer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::{Hello, Kind, REPLY_DONE, framed};
+use crate::codec;
+use crate::limits;
+
+/// How long a connection may take to be made, the greeting included.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// A handle of a connection to a peer that is made when it is first needed, and again after it
+/// broke. Calls are written in the order in which [`Link::call`] was called.
+#[derive(Clone, Debug)]
+pub struct Link {
+    calls: mpsc::Sender<Call>,
+}
+
+#[derive(Debug)]
+struct Call {
+    kind: Kind,
+    payload: Bytes,
+    reply: oneshot::Sender<io::Result<Bytes>>,
+}
+
+impl Link {
+    /// A link to the peer at `address`, which greets with `hello`. A connection on which the peer
+    /// owes an answer and has sent nothing for `silence` is given up.
+    pub fn new(address: String, hello: Hello, silence: Duration) -> Self {
+        let (calls, waiting) = mpsc::channel(limits::LINK_QUEUE_MAX);
+        tokio::spawn(run(address, hello, silence, waiting));
+        Self { calls }
+    }
+
+    /// Sends a request; the future gives the reply. The request is on its way, behind those called
+    /// before, when this returns.
+    ///
+    /// # Errors
+    /// (of the future) `ConnectionRefused` or `TimedOut` if the peer was not reached, so nothing
+    /// was sent; `ConnectionReset` if the connection broke afterwards; `Other` with the peer's
+    /// message if it could not carry the request out; `WouldBlock` if too many requests wait.
+    pub fn call(
+        &self,
+        kind: Kind,
+        payload: Vec<u8>,
+    ) -> impl Future<Output = io::Result<Bytes>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.calls.try_send(Call { kind, payload: payload.into(), reply });
+        async move {
+            sent.map_err(|_| {
+                io::Error::new(io::ErrorKind::WouldBlock, "too many requests wait for the peer")
+            })?;
+            answer.await.unwrap_or_else(|_| Err(broken("the link was closed")))
+        }
+    }
+}
+
+fn broken(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, why.into())
+}
+
+async fn run(address: String, hello: Hello, silence: Duration, mut waiting: mpsc::Receiver<Call>) {
+    while let Some(first) = waiting.recv().await {
+        match timeout(CONNECT_TIMEOUT, connect(&address, &hello)).await {
+            Ok(Ok(connection)) => converse(connection, silence, first, &mut waiting).await,
+            failed => {
+                let error = match failed {
+                    Ok(Err(error)) => error,
+                    _ => io::Error::new(io::ErrorKind::TimedOut, "the peer did not answer"),
+                };
+                tracing::debug!(peer = hello.to, address, %error, "peer not reached");
+                let refuse = |call: Call| {
+                    let error = io::Error::new(error.kind(), error.to_string());
+                    call.reply.send(Err(error)).ok();
+                };
+                refuse(first);
+                // Those that queued meanwhile were waiting for the same connection.
+                while let Ok(call) = waiting.try_recv() {
+                    refuse(call);
+                }
+            }
+        }
+    }
+}
+
+async fn connect(
+    address: &str,
+    hello: &Hello,
+) -> io::Result<Framed<TcpStream, LengthDelimitedCodec>> {
+    let unreached = |error: io::Error| {
+        io::Error::new(io::ErrorKind::ConnectionRefused, format!("cannot reach peer: {error}"))
+    };
+    let stream = TcpStream::connect(address).await.map_err(unreached)?;
+    stream.set_nodelay(true)?;
+    let mut connection = framed(stream);
+    connection.send(Bytes::from(codec::encode(hello))).await.map_err(unreached)?;
+    let welcome = match connection.next().await {
+        Some(frame) => frame.map_err(unreached)?,
+        None => return Err(unreached(broken("the peer closed the connection"))),
+    };
+    codec::decode::<Result<(), String>>(&welcome)?
+        .map_err(|refusal| io::Error::new(io::ErrorKind::ConnectionRefused, refusal))?;
+    Ok(connection)
+}
+
+/// Sends calls and hands out replies until the connection breaks or the link is dropped.
+async fn converse(
+    connection: Framed<TcpStream, LengthDelimitedCodec>,
+    silence: Duration,
+    first: Call,
+    waiting: &mut mpsc::Receiver<Call>,
+) {
+    let (mut sink, mut stream) = connection.split();
+    let mut pending: BTreeMap<u64, oneshot::Sender<io::Result<Bytes>>> = BTreeMap::new();
+    let mut next_id = 0u64;
+    let mut heard = Instant::now();
+    let mut check = interval(silence / 4);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut call = Some(first);
+    let why = loop {
+        if let Some(Call { kind, payload, reply }) = call.take() {
+            if pending.is_empty() {
+                heard = Instant::now();
+            }
+            next_id += 1;
+            pending.insert(next_id, reply);
+            let mut frame = BytesMut::with_capacity(9 + payload.len());
+            frame.put_u64(next_id);
+            frame.put_u8(kind as u8);
+            frame.put(payload);
+            // Feed what waits before flushing, so that many small frames share one write.
+            if let Err(error) = sink.feed(frame.freeze()).await {
+                break error.to_string();
+            }
+            if let Ok(more) = waiting.try_recv() {
+                call = Some(more);
+                continue;
+            }
+            if let Err(error) = sink.flush().await {
+                break error.to_string();
+            }
+        }
+        tokio::select! {
+            next = waiting.recv() => match next {
+                Some(next) => call = Some(next),
+                None => break "the link was closed".to_owned(),
+            },
+            frame = stream.next() => {
+                heard = Instant::now();
+                match frame {
+                    Some(Ok(mut frame)) if frame.len() >= 9 => {
+                        let (id, kind) = (frame.get_u64(), frame.get_u8());
+                        let answer = match kind {
+                            REPLY_DONE => Ok(frame.freeze()),
+                            _ => Err(io::Error::other(String::from_utf8_lossy(&frame).into_owned())),
+                        };
+                        if let Some(reply) = pending.remove(&id) {
+                            reply.send(answer).ok();
+                        }
+                    }
+                    Some(Ok(_)) => break "the peer sent a frame without a header".to_owned(),
+                    Some(Err(error)) => break error.to_string(),
+                    None => break "the peer closed the connection".to_owned(),
+                }
+            }
+            _ = check.tick() => {
+                pending.retain(|_, reply| !reply.is_closed());
+                if !pending.is_empty() && heard.elapsed() > silence {
+                    break format!("the peer was silent for {} ms", heard.elapsed().as_millis());
+                }
+            }
+        }
+    };
+    for (_, reply) in pending {
+        reply.send(Err(broken(why.clone()))).ok();
+    }
+}

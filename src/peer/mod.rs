@@ -1,0 +1,103 @@
+//! The wire between nodes: requests and replies in length-prefixed frames over kept connections.
+//!
+//! A frame is `length (4) ‖ request id (8) ‖ kind (1) ‖ payload`, numbers big-endian. A connection
+//! starts with a [`Hello`] that says which cluster and which node it is for, so that nodes of two
+//! clusters, or a node at another's address, never talk past each other. Requests of one
+//! connection are answered in any order, but for appends, which keep theirs.
+//!
+//! This room carries bytes. What they mean is said in `raft/` and `propose/`.
+
+mod link;
+mod listen;
+
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+pub use link::Link;
+pub use listen::{Handler, Ordered, Reply, listen};
+
+use crate::limits;
+
+/// The version of the frames and of what they carry.
+const PROTOCOL: u16 = 1;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Raft: entries, or a heartbeat.
+    Append = 1,
+    /// Raft: a vote.
+    Vote = 2,
+    /// Raft: whether a vote would be given.
+    PreVote = 3,
+    /// Raft: lead, now.
+    TransferLeader = 4,
+    /// A snapshot follows.
+    SnapshotBegin = 5,
+    /// A piece of a snapshot's file.
+    SnapshotChunk = 6,
+    /// The snapshot is complete: install it.
+    SnapshotEnd = 7,
+    /// How the node is.
+    Status = 8,
+    /// The log index that a linearizable read has to see applied.
+    ReadIndex = 9,
+    /// A group of commands for the leader.
+    Forward = 10,
+    /// The first membership, for a node that has no data.
+    Bootstrap = 11,
+    /// The sender has lost its data and starts anew.
+    Rejoin = 12,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        use Kind::*;
+        [
+            Append,
+            Vote,
+            PreVote,
+            TransferLeader,
+            SnapshotBegin,
+            SnapshotChunk,
+            SnapshotEnd,
+            Status,
+            ReadIndex,
+            Forward,
+            Bootstrap,
+            Rejoin,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// The kinds of a reply frame.
+const REPLY_DONE: u8 = 0;
+const REPLY_FAILED: u8 = 255;
+
+/// Who is calling whom, in the first frame of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the caller.
+    protocol: u16,
+    /// The name of the caller's cluster.
+    pub cluster: String,
+    /// The caller's node id.
+    pub from: u64,
+    /// The node id that the caller means to reach.
+    pub to: u64,
+}
+
+impl Hello {
+    /// The greeting of node `from` of `cluster` to node `to`.
+    pub fn new(cluster: &str, from: u64, to: u64) -> Self {
+        Self { protocol: PROTOCOL, cluster: cluster.to_owned(), from, to }
+    }
+}
+
+fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
+    LengthDelimitedCodec::builder().max_frame_length(limits::FRAME_BYTES_MAX).new_framed(stream)
+}

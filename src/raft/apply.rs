@@ -1,0 +1,162 @@
+//! openraft's state machine over ours: entry → [`Machine::apply`] → one write batch → responder.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, TryStreamExt};
+use openraft::entry::RaftEntry;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::watch;
+
+use super::snapshot::{self, Builder, Handle};
+use super::types::{Applied, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::clock::Clock;
+use crate::codec;
+use crate::machine::{Batch, Effects, Machine};
+use crate::storage::{Snapshots, StateStore};
+
+/// How far this node has applied the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Index of the last applied entry.
+    pub applied: Option<u64>,
+    /// Term of the last applied entry.
+    pub term: u64,
+    /// The machine's clock, in ms since the Unix epoch.
+    pub now_ms: u64,
+    /// When the machine's clock last moved, by this node's monotonic clock.
+    pub seen: Duration,
+    /// The machine's hash.
+    pub hash: [u8; 32],
+}
+
+/// The state machine of one node.
+pub struct StateMachine {
+    machine: Machine,
+    store: StateStore,
+    snapshots: Snapshots,
+    clock: Arc<dyn Clock>,
+    progress: watch::Sender<Progress>,
+}
+
+impl StateMachine {
+    /// The machine in `store`, and where its progress can be watched.
+    ///
+    /// # Errors
+    /// If the store cannot be read or holds what this build does not understand.
+    pub fn open(
+        store: StateStore,
+        snapshots: Snapshots,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<(Self, watch::Receiver<Progress>)> {
+        let machine = Machine::load(&store)?;
+        let (progress, watched) = watch::channel(Progress::default());
+        let state = Self { machine, store, snapshots, clock, progress };
+        let applied = decode_applied(&state.store)?;
+        state.publish(applied);
+        Ok((state, watched))
+    }
+
+    fn publish(&self, applied: Option<LogId>) {
+        self.progress.send_modify(|progress| {
+            let now_ms = self.machine.now_ms();
+            if progress.now_ms != now_ms {
+                progress.seen = self.clock.monotonic();
+            }
+            *progress = Progress {
+                applied: applied.map(|id| id.index),
+                term: applied.map_or(0, |id| id.leader_id.term),
+                now_ms,
+                seen: progress.seen,
+                hash: self.machine.hash(),
+            };
+        });
+    }
+
+    fn apply_one(&mut self, (entry, responder): EntryResponder<TypeConfig>) -> io::Result<LogId> {
+        let log_id = entry.log_id();
+        let (index, mark) = (log_id.index, codec::encode(&log_id));
+        let outcomes = match entry.payload {
+            EntryPayload::Blank => {
+                self.store.commit(&Effects::default(), index, &mark, None)?;
+                Vec::new()
+            }
+            EntryPayload::Membership(membership) => {
+                let membership = StoredMembership::new(Some(log_id), membership);
+                let membership = codec::encode(&membership);
+                self.store.commit(&Effects::default(), index, &mark, Some(&membership))?;
+                Vec::new()
+            }
+            EntryPayload::Normal(batch) => {
+                let batch: Batch = codec::decode(&batch.0)?;
+                let (outcomes, effects) = self.machine.apply(&self.store, &batch)?;
+                self.store.commit(&effects, index, &mark, None)?;
+                outcomes
+            }
+        };
+        // Told before the caller is, so that what it reads next here is not behind its answer.
+        self.publish(Some(log_id));
+        if let Some(responder) = responder {
+            responder.send(Applied(outcomes));
+        }
+        Ok(log_id)
+    }
+}
+
+/// The log id that the store was last committed with.
+pub(super) fn decode_applied(store: &StateStore) -> io::Result<Option<LogId>> {
+    store.applied()?.map(|bytes| codec::decode(&bytes)).transpose()
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = Handle;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let membership = self.store.membership()?.map(|bytes| codec::decode(&bytes)).transpose()?;
+        Ok((decode_applied(&self.store)?, membership.unwrap_or_default()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some(entry) = entries.try_next().await? {
+            let index = entry.0.index();
+            self.apply_one(entry).map_err(|error| {
+                tracing::error!(index, %error, "cannot apply a log entry: this node stops");
+                error
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        Builder::new(self.store.clone(), self.snapshots.clone())
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Handle,
+    ) -> Result<(), io::Error> {
+        self.store.install(snapshot.path())?;
+        self.machine = Machine::load(&self.store)?;
+        let applied = decode_applied(&self.store)?;
+        if applied != meta.last_log_id {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("a snapshot of {:?} holds {applied:?}", meta.last_log_id),
+            ));
+        }
+        self.publish(applied);
+        tracing::info!(applied = applied.map(|id| id.index), "installed a snapshot");
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        snapshot::current(&self.snapshots)
+    }
+}

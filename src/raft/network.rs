@@ -1,0 +1,206 @@
+//! openraft's calls to other nodes, over links of our own.
+//!
+//! Entries, heartbeats with votes, and snapshots have a connection each, so that a heartbeat never
+//! waits behind a megabyte.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use openraft::OptionalSend;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
+    RaftNetworkFactory,
+};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::snapshot::{self, Handle};
+use super::types::{NodeAddress, Snapshot, TypeConfig, Vote};
+use crate::codec;
+use crate::limits;
+use crate::peer::{Hello, Kind, Link};
+
+/// A connection on which a peer owes an answer for this long is given up. For snapshots it is
+/// [`INSTALL_TIMEOUT`].
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long a peer may take to check and install a snapshot.
+pub(super) const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Makes the connections of one node to its peers.
+pub struct Network {
+    cluster: String,
+    id: u64,
+}
+
+impl Network {
+    pub(super) fn new(cluster: &str, id: u64) -> Self {
+        Self { cluster: cluster.to_owned(), id }
+    }
+
+    fn connect(&self, target: u64, node: &NodeAddress, silence: Duration) -> Peer {
+        let hello = Hello::new(&self.cluster, self.id, target);
+        Peer { link: Link::new(node.peer.clone(), hello, silence) }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, node: &NodeAddress) -> Peer {
+        self.connect(target, node, SILENCE)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &NodeAddress) -> Peer {
+        self.connect(target, node, SILENCE)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &NodeAddress) -> Peer {
+        self.connect(target, node, INSTALL_TIMEOUT)
+    }
+}
+
+/// One connection to one peer.
+pub struct Peer {
+    link: Link,
+}
+
+type RpcError = RPCError<TypeConfig>;
+
+fn unreachable_peer(error: io::Error) -> RpcError {
+    RPCError::Unreachable(Unreachable::new(&error))
+}
+
+impl Peer {
+    async fn rpc<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        request: &Q,
+        option: &RPCOption,
+    ) -> Result<A, RpcError> {
+        let call = self.link.call(kind, codec::encode(request));
+        let reply = match tokio::time::timeout(option.soft_ttl(), call).await {
+            Ok(reply) => reply.map_err(unreachable_peer)?,
+            Err(_) => return Err(unreachable_peer(io::ErrorKind::TimedOut.into())),
+        };
+        codec::decode(&reply).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+}
+
+impl NetBackoff<TypeConfig> for Peer {
+    fn backoff(&self) -> Option<Backoff> {
+        // openraft's own, from its configuration.
+        None
+    }
+}
+
+impl NetStreamAppend<TypeConfig> for Peer {
+    /// Pipelined: a request is written as soon as openraft has it, replies come in order.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>,
+    >
+    where
+        S: futures_util::Stream<Item = AppendEntriesRequest<TypeConfig>>
+            + OptionalSend
+            + Unpin
+            + 'static,
+    {
+        let link = self.link.clone();
+        let patience = option.soft_ttl().max(SILENCE);
+        let replies = input
+            .map(move |request| {
+                let previous = request.prev_log_id;
+                let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+                // Called here and not in the future, so that requests leave in their order.
+                let call = link.call(Kind::Append, codec::encode(&request));
+                async move {
+                    let reply = tokio::time::timeout(patience, call)
+                        .await
+                        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                        .map_err(unreachable_peer)?;
+                    let reply: AppendEntriesResponse<TypeConfig> = codec::decode(&reply)
+                        .map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+                    Ok(reply.into_stream_result(previous, last))
+                }
+            })
+            .buffered(limits::APPENDS_IN_FLIGHT_MAX);
+        Box::pin(async move {
+            let replies: BoxStream<'s, _> = Box::pin(until_first_failure(replies));
+            Ok(replies)
+        })
+    }
+}
+
+/// Ends a stream behind its first failure: what was sent after it has no meaning any more.
+fn until_first_failure<S>(
+    replies: S,
+) -> impl futures_util::Stream<Item = Result<StreamAppendResult<TypeConfig>, RpcError>>
+where
+    S: futures_util::Stream<Item = Result<StreamAppendResult<TypeConfig>, RpcError>>,
+{
+    replies.scan(false, |failed, reply| {
+        let before = std::mem::replace(failed, !matches!(reply, Ok(Ok(_))));
+        std::future::ready((!before).then_some(reply))
+    })
+}
+
+impl NetVote<TypeConfig> for Peer {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.rpc(Kind::Vote, &request, &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.rpc(Kind::PreVote, &request, &option).await
+    }
+}
+
+impl NetSnapshot<TypeConfig> for Peer {
+    type SnapshotData = Handle;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let reply = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            sent = snapshot::send(&self.link, vote, &snapshot.snapshot) => sent,
+        };
+        reply.and_then(|reply| codec::decode(&reply)).map_err(|error| {
+            tracing::warn!(%error, "a snapshot did not reach its follower");
+            StreamingError::Unreachable(Unreachable::new(&error))
+        })
+    }
+}
+
+impl NetTransferLeader<TypeConfig> for Peer {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        self.rpc(Kind::TransferLeader, &request, &option).await
+    }
+}

@@ -1,0 +1,120 @@
+//! Linearizable reads on every node, with the leader's read index (Ongaro's dissertation, 6.4).
+//!
+//! A reader asks the leader which log index was committed when it asked; the leader first makes
+//! sure, by a round of heartbeats, that it still is the leader. Once that index is applied here,
+//! the state here holds everything that was acknowledged before the reader came. Readers that wait
+//! together share one round, and the reading itself is done on this node.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::raft::ReadPolicy;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{Inner, Leadership};
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::peer::Kind;
+use crate::query::Snapshot;
+
+/// Readers that wait for a round.
+const WAITING_MAX: usize = 4096;
+/// Before the leader is asked again after it did not answer.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long one round may take before it is tried again, perhaps with another leader.
+const ROUND_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// A handle for linearizable reads on this node.
+#[derive(Clone)]
+pub struct Reads {
+    inner: Arc<Inner>,
+    waiting: mpsc::Sender<oneshot::Sender<u64>>,
+}
+
+impl Reads {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        let (waiting, readers) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(rounds(inner.clone(), readers));
+        Self { inner, waiting }
+    }
+
+    /// A consistent state of this node in which everything is applied that any node had
+    /// acknowledged when this was called.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many readers wait; `Unavailable` if no leader could be asked within
+    /// [`limits::REQUEST_TIMEOUT`], and at once if it is known that there is no quorum.
+    pub async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        self.barrier(deadline).await?;
+        Ok(Box::new(self.inner.state.snapshot()))
+    }
+
+    async fn barrier(&self, deadline: Instant) -> Result<()> {
+        self.inner.check_quorum()?;
+        let (reply, index) = oneshot::channel();
+        self.waiting.try_send(reply).map_err(|_| Error::overloaded("too many readers wait"))?;
+        let index = match timeout_at(deadline, index).await {
+            Ok(Ok(index)) => index,
+            _ => return Err(Error::unavailable("no leader answered in time")),
+        };
+        let mut progress = self.inner.progress.clone();
+        let applied = progress.wait_for(|progress| progress.applied >= Some(index));
+        match timeout_at(deadline, applied).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::unavailable("this node could not catch up with the leader in time")),
+        }
+    }
+}
+
+/// Answers all readers that wait with the index of one round that began after they came.
+async fn rounds(inner: Arc<Inner>, mut readers: mpsc::Receiver<oneshot::Sender<u64>>) {
+    let mut waiting = Vec::new();
+    while readers.recv_many(&mut waiting, WAITING_MAX).await > 0 {
+        let index = loop {
+            match timeout(ROUND_TIMEOUT, read_index(&inner)).await {
+                Ok(Ok(index)) => break Some(index),
+                Ok(Err(error)) => tracing::debug!(%error, "a read index was not to be had"),
+                Err(_) => tracing::debug!("a read index did not come in time"),
+            }
+            waiting.retain(|reader: &oneshot::Sender<u64>| !reader.is_closed());
+            if waiting.is_empty() {
+                break None;
+            }
+            sleep(PAUSE).await;
+        };
+        for reader in waiting.drain(..) {
+            if let Some(index) = index {
+                // A reader that gave up has closed its end.
+                let _ = reader.send(index);
+            }
+        }
+    }
+}
+
+async fn read_index(inner: &Inner) -> io::Result<u64> {
+    match inner.leadership() {
+        Leadership::Here { .. } => inner.read_index_as_leader().await,
+        Leadership::There(leader) => {
+            let link = inner.peers.link(leader).ok_or(io::ErrorKind::NotFound)?;
+            let reply = link.call(Kind::ReadIndex, Vec::new()).await?;
+            codec::decode(&reply)
+        }
+        Leadership::Nowhere => Err(io::Error::other("there is no leader")),
+    }
+}
+
+impl Inner {
+    /// The index that a read which starts now has to see applied.
+    pub(super) async fn read_index_as_leader(&self) -> io::Result<u64> {
+        let (index, _) = self
+            .raft
+            .get_read_log_id(ReadPolicy::ReadIndex)
+            .await
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(index.index())
+    }
+}

@@ -1,0 +1,135 @@
+//! Snapshots: checkpoint directories, built by hard links, sent as files, installed as a whole.
+//!
+//! A transfer is a [`Begin`] with the list of files, a [`Chunk`] after another, and an [`End`] that
+//! is answered once the snapshot is installed. The files are checked against the list's checksums
+//! before anything is touched.
+
+use std::io;
+
+use openraft::storage::RaftSnapshotBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
+use crate::codec;
+use crate::limits;
+use crate::peer::{Kind, Link};
+use crate::storage::{Manifest, SnapshotDir, Snapshots, StateStore};
+
+/// openraft's handle of a snapshot: a complete directory that lives as long as the handle.
+pub type Handle = SnapshotDir;
+
+/// Builds snapshots, beside apply.
+pub struct Builder {
+    store: StateStore,
+    snapshots: Snapshots,
+}
+
+impl Builder {
+    pub(super) fn new(store: StateStore, snapshots: Snapshots) -> Self {
+        Self { store, snapshots }
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = Handle;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let (store, snapshots) = (self.store.clone(), self.snapshots.clone());
+        let built = tokio::task::spawn_blocking(move || {
+            snapshots.build(|path| {
+                // Where the checkpoint itself stands: apply goes on meanwhile.
+                let marks = store.checkpoint(path)?;
+                let membership = marks.membership.as_deref().map(codec::decode).transpose()?;
+                Ok(codec::encode(&SnapshotMeta {
+                    last_log_id: marks.applied.as_deref().map(codec::decode).transpose()?,
+                    last_membership: membership.unwrap_or_default(),
+                }))
+            })
+        });
+        let handle = built.await.map_err(io::Error::other)??;
+        let snapshot = describe(handle)?;
+        tracing::info!(applied = snapshot.meta.last_log_id.map(|id| id.index), "built a snapshot");
+        Ok(snapshot)
+    }
+}
+
+/// The newest complete snapshot on disk.
+pub(super) fn current(snapshots: &Snapshots) -> io::Result<Option<Snapshot>> {
+    snapshots.newest().map(describe).transpose()
+}
+
+fn describe(handle: Handle) -> io::Result<Snapshot> {
+    let meta: SnapshotMeta = codec::decode(handle.meta())?;
+    Ok(Snapshot { meta, snapshot: handle })
+}
+
+/// A snapshot follows.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Begin {
+    /// The leader's vote: an outdated leader's snapshot is refused before it is sent.
+    pub vote: Vote,
+    /// Its files, and what it holds.
+    pub manifest: Manifest,
+}
+
+/// A piece of a file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Chunk {
+    /// The file, as the manifest names it.
+    pub file: String,
+    /// Where in the file the bytes belong.
+    pub offset: u64,
+    /// At most [`limits::SNAPSHOT_CHUNK_BYTES`].
+    #[serde(with = "serde_bytes_vec")]
+    pub bytes: Vec<u8>,
+}
+
+/// Every file was sent: check and install.
+#[derive(Serialize, Deserialize)]
+pub(super) struct End {
+    /// The leader's vote.
+    pub vote: Vote,
+}
+
+/// `Vec<u8>` as one run of bytes and not as a sequence of numbers.
+mod serde_bytes_vec {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        Bytes::deserialize(from).map(Vec::from)
+    }
+}
+
+/// Sends a snapshot over `link`; gives the receiver's reply to [`End`].
+pub(super) async fn send(link: &Link, vote: Vote, snapshot: &Handle) -> io::Result<Vec<u8>> {
+    let manifest = snapshot.manifest().clone();
+    let begin = codec::encode(&Begin { vote, manifest: manifest.clone() });
+    link.call(Kind::SnapshotBegin, begin).await?;
+    for file in &manifest.files {
+        let mut offset = 0;
+        while offset < file.bytes {
+            let (handle, name) = (snapshot.clone(), file.name.clone());
+            let read = tokio::task::spawn_blocking(move || {
+                handle.read(&name, offset, limits::SNAPSHOT_CHUNK_BYTES)
+            });
+            let bytes = read.await.map_err(io::Error::other)??;
+            if bytes.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("snapshot file {} is shorter than its manifest says", file.name),
+                ));
+            }
+            let sent = bytes.len() as u64;
+            let chunk = Chunk { file: file.name.clone(), offset, bytes };
+            link.call(Kind::SnapshotChunk, codec::encode(&chunk)).await?;
+            offset += sent;
+        }
+    }
+    let reply = link.call(Kind::SnapshotEnd, codec::encode(&End { vote })).await?;
+    Ok(reply.to_vec())
+}
