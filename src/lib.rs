@@ -7,6 +7,7 @@ pub mod error;
 pub mod limits;
 pub mod machine;
 pub mod peer;
+pub mod propose;
 pub mod query;
 pub mod raft;
 pub mod storage;

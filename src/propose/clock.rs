@@ -1,0 +1,205 @@
+//! The cluster's clock, and what the leader stamps with it.
+//!
+//! The clock never goes back, never freezes, and does not follow a jump. A stamp is the later of
+//! this node's wall clock and the last stamp advanced by the monotonic time that has passed since
+//! this node saw it. So a leader whose wall clock is behind that of its predecessor goes on at
+//! the right pace instead of waiting. A wall clock that is more than
+//! [`limits::CLOCK_STEP_MS_MAX`] ahead is followed only if the peers' clocks agree with it: then
+//! the cluster has been down, or was wrong; otherwise the wall clock has jumped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rand::Rng;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::limits;
+use crate::machine::{
+    Append, Command, Draft, Namespace, NamespaceId, ObjectRef, Request, ShardRef,
+};
+use crate::raft::Node;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a new leader waits for its peers' clocks, if its own is far ahead of the log.
+const JUDGE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What this node knows of the cluster's clock.
+pub(super) struct ClusterClock {
+    node: Node,
+    clock: Arc<dyn Clock>,
+}
+
+impl ClusterClock {
+    pub(super) fn new(node: Node, clock: Arc<dyn Clock>) -> Self {
+        Self { node, clock }
+    }
+
+    /// The time now, at least; in ms since the Unix epoch. Does not go beyond what the log allows.
+    pub(super) fn now_ms(&self) -> u64 {
+        let progress = *self.node.progress().borrow();
+        let wall_ms = self.clock.wall_ms();
+        if progress.now_ms == 0 {
+            return wall_ms;
+        }
+        let passed = self.clock.monotonic().saturating_sub(progress.seen);
+        follow(progress.now_ms + ms(passed), wall_ms, || self.node.clock_is_trusted())
+    }
+
+    fn is_far_ahead(&self) -> bool {
+        let progress = *self.node.progress().borrow();
+        let passed = self.clock.monotonic().saturating_sub(progress.seen);
+        let expected_ms = progress.now_ms + ms(passed);
+        self.clock.wall_ms().saturating_sub(expected_ms) > limits::CLOCK_STEP_MS_MAX
+    }
+}
+
+/// The later of what is expected and the wall clock, unless that is a jump.
+fn follow(expected_ms: u64, wall_ms: u64, is_trusted: impl FnOnce() -> bool) -> u64 {
+    let ahead_ms = wall_ms.saturating_sub(expected_ms);
+    if ahead_ms > limits::CLOCK_STEP_MS_MAX && !is_trusted() {
+        return expected_ms;
+    }
+    expected_ms.max(wall_ms)
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Stamps requests: the only place where time and randomness enter the log.
+#[derive(Default)]
+pub(super) struct Stamper {
+    term: u64,
+    at_ms: u64,
+    /// When `at_ms` was stamped, by the monotonic clock.
+    stamped: Duration,
+    /// Entries stamped with `at_ms` so far.
+    counter: u32,
+    /// The shard by date of the day that was stamped last.
+    day: Option<(NamespaceId, u32, ObjectRef)>,
+}
+
+impl Stamper {
+    /// Begins a batch of the leader of `term`; gives its time.
+    pub(super) async fn begin(&mut self, clock: &ClusterClock, term: u64) -> u64 {
+        let mut at_ms = clock.now_ms();
+        if self.term == term {
+            let now = clock.clock.monotonic();
+            at_ms = at_ms.max(self.at_ms + ms(now.saturating_sub(self.stamped)));
+        } else {
+            let waiting = Instant::now();
+            while clock.is_far_ahead()
+                && !clock.node.clock_is_judged()
+                && waiting.elapsed() < JUDGE_TIMEOUT
+            {
+                sleep(Duration::from_millis(5)).await;
+            }
+            // A millisecond of its own, so that ids go on sorting behind those of the last leader.
+            at_ms = clock.now_ms().max(clock.node.progress().borrow().now_ms + 1);
+        }
+        if at_ms != self.at_ms {
+            self.counter = 0;
+        }
+        self.term = term;
+        self.at_ms = at_ms;
+        self.stamped = clock.clock.monotonic();
+        at_ms
+    }
+
+    /// The command that a request becomes in the batch that was begun.
+    pub(super) fn stamp(&mut self, request: &Request) -> Command {
+        match request {
+            Request::OpenSession { node } => Command::OpenSession { node: *node },
+            Request::Check(check) => Command::Check(check.clone()),
+            Request::Reset(reset) => Command::Reset(reset.clone()),
+            Request::Log(draft) => Command::Append(self.append(draft)),
+            Request::Tick(tick) => Command::Tick(tick.clone()),
+        }
+    }
+
+    fn append(&mut self, draft: &Draft) -> Append {
+        let id = self.id();
+        let (object, day) = match &draft.shard {
+            ShardRef::Object(object) => (object.clone(), None),
+            ShardRef::Day { namespace, key } => {
+                let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
+                (self.shard_of(*namespace, key, day), Some(day))
+            }
+        };
+        Append { object, day, id, terms: draft.terms, body: body(id, self.at_ms, &draft.members) }
+    }
+
+    fn shard_of(&mut self, namespace: NamespaceId, key: &[u8; 32], day: u32) -> ObjectRef {
+        match &self.day {
+            Some((of, on, object)) if (*of, *on) == (namespace, day) => object.clone(),
+            _ => {
+                let object = Namespace::from_key(*key).object(&day_name(day));
+                self.day = Some((namespace, day, object.clone()));
+                object
+            }
+        }
+    }
+
+    /// A UUIDv7 (RFC 9562, section 6.2, method 1): ms ‖ a counter of 26 bits ‖ 48 random bits.
+    fn id(&mut self) -> [u8; 16] {
+        let counter = self.counter;
+        self.counter += 1;
+        let mut tail = [0; 10];
+        let high = u16::try_from((counter >> 14) & 0xfff).expect("12 bits");
+        let low = u16::try_from(counter & 0x3fff).expect("14 bits");
+        tail[..2].copy_from_slice(&high.to_be_bytes());
+        tail[2..4].copy_from_slice(&low.to_be_bytes());
+        rand::rng().fill(&mut tail[4..]);
+        *uuid::Builder::from_unix_timestamp_millis(self.at_ms, &tail).as_uuid().as_bytes()
+    }
+}
+
+/// The name of the shard of `day`, in days since the Unix epoch: `2024-01-15`.
+fn day_name(day: u32) -> String {
+    let date = chrono::DateTime::from_timestamp_millis((u64::from(day) * DAY_MS).cast_signed());
+    date.map_or_else(|| "out-of-range".to_owned(), |date| date.format("%Y-%m-%d").to_string())
+}
+
+/// The bytes of an entry: made here, once, and never again.
+fn body(id: [u8; 16], at_ms: u64, members: &[u8]) -> Bytes {
+    let mut body = BytesMut::with_capacity(members.len() + 80);
+    let head = format!("{{\"id\":\"{}\",\"timestamp\":{at_ms},", Uuid::from_bytes(id));
+    body.put_slice(head.as_bytes());
+    body.put_slice(members);
+    body.put_u8(b'}');
+    body.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_is_not_followed_and_a_slow_clock_does_not_freeze() {
+        let no = || false;
+        assert_eq!(follow(10_000, 10_900, no), 10_900, "an ordinary difference is followed");
+        assert_eq!(follow(10_000, 7_200_000, no), 10_000, "a jump is not");
+        assert_eq!(follow(10_000, 7_200_000, || true), 7_200_000, "unless the peers agree");
+        assert_eq!(follow(10_000, 3_000, no), 10_000, "a clock behind goes on from the last stamp");
+    }
+
+    #[test]
+    fn ids_sort_in_the_order_in_which_they_are_made() {
+        let mut stamper = Stamper { at_ms: 1_700_000_000_000, ..Stamper::default() };
+        let mut ids: Vec<[u8; 16]> = (0..40_000).map(|_| stamper.id()).collect();
+        stamper.at_ms += 1;
+        stamper.counter = 0;
+        ids.push(stamper.id());
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert!(ids.iter().all(|id| Uuid::from_bytes(*id).get_version_num() == 7));
+    }
+
+    #[test]
+    fn days_have_the_names_of_the_guide() {
+        assert_eq!(day_name(19_737), "2024-01-15");
+        assert_eq!(day_name(0), "1970-01-01");
+    }
+}

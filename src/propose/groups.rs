@@ -1,0 +1,88 @@
+//! Makes groups of what waits on this node, and hands out their outcomes by position.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::Pending;
+use super::forward::Forwarder;
+use crate::error::Error;
+use crate::limits;
+use crate::machine::Request;
+
+/// Runs until the queue is closed.
+pub(super) async fn run(
+    forwarder: Forwarder,
+    mut waiting: mpsc::Receiver<Pending>,
+    waiting_bytes: Arc<AtomicUsize>,
+) {
+    let forwarder = Arc::new(forwarder);
+    let places = Arc::new(Semaphore::new(limits::GROUPS_IN_FLIGHT_MAX));
+    // The one request that was taken from the queue and did not fit into the last group.
+    let mut left_over = None;
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let first = match left_over.take() {
+            Some(first) => first,
+            None => match waiting.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let mut bytes = first.bytes;
+        let mut group = vec![first];
+        while group.len() < limits::GROUP_COMMANDS_MAX {
+            let Ok(next) = waiting.try_recv() else { break };
+            if bytes + next.bytes > limits::GROUP_BYTES_MAX {
+                left_over = Some(next);
+                break;
+            }
+            bytes += next.bytes;
+            group.push(next);
+        }
+        waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // Nobody waits for these any more, and nothing was done for them.
+        group.retain(|pending| !pending.reply.is_closed());
+        if group.is_empty() {
+            continue;
+        }
+        let forwarder = forwarder.clone();
+        tokio::spawn(async move {
+            deliver(&forwarder, group).await;
+            drop(place);
+        });
+    }
+}
+
+async fn deliver(forwarder: &Forwarder, group: Vec<Pending>) {
+    let mut deadline = Instant::now();
+    let mut requests = Vec::<Request>::with_capacity(group.len());
+    let mut replies = Vec::with_capacity(group.len());
+    for pending in group {
+        deadline = deadline.max(pending.deadline);
+        requests.push(pending.request);
+        replies.push(pending.reply);
+    }
+    // A reply whose receiver is gone belongs to a client that went away: nothing to tell.
+    match forwarder.deliver(Arc::new(requests), deadline).await {
+        Ok(outcomes) if outcomes.len() == replies.len() => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                let _ = reply.send(Ok(outcome));
+            }
+        }
+        Ok(outcomes) => {
+            let (wanted, got) = (replies.len(), outcomes.len());
+            tracing::error!(wanted, got, "a group came back with another number of outcomes");
+            for reply in replies {
+                let _ = reply.send(Err(Error::internal("a group lost its outcomes")));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _ = reply.send(Err(error.clone()));
+            }
+        }
+    }
+}

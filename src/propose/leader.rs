@@ -1,0 +1,144 @@
+//! The leader's side: what waits becomes one batch, stamped and proposed as one log entry.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::clock::{ClusterClock, Stamper};
+use crate::codec;
+use crate::limits;
+use crate::machine::{Batch, Command, Group, GroupOutcome, Request};
+use crate::raft::{Leadership, Node, ProposeError};
+
+/// Why a group has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubmitError {
+    /// This node does not lead: nothing was appended.
+    NotLeader,
+    /// The leader has as much work as it takes: nothing was appended.
+    Overloaded,
+    /// The group was appended, and leadership lost: it may or may not be applied.
+    Unknown,
+}
+
+/// A group on its way, and where its outcome goes.
+struct Submitted {
+    group: Group<Request>,
+    bytes: usize,
+    reply: oneshot::Sender<Result<GroupOutcome, SubmitError>>,
+}
+
+/// A handle of the queue in which groups of all nodes wait on the leader.
+#[derive(Clone)]
+pub struct Leader {
+    queue: mpsc::Sender<Submitted>,
+}
+
+impl Leader {
+    pub(super) fn start(node: Node, clock: Arc<ClusterClock>) -> Self {
+        let (queue, waiting) = mpsc::channel(limits::LEADER_QUEUE_MAX);
+        tokio::spawn(run(node, clock, waiting));
+        Self { queue }
+    }
+
+    /// Queues a group and waits until it is applied.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit(&self, group: Group<Request>) -> Result<GroupOutcome, SubmitError> {
+        let bytes = group.commands.iter().map(super::size).sum();
+        let (reply, outcome) = oneshot::channel();
+        self.queue
+            .try_send(Submitted { group, bytes, reply })
+            .map_err(|_| SubmitError::Overloaded)?;
+        outcome.await.unwrap_or(Err(SubmitError::Unknown))
+    }
+}
+
+async fn run(node: Node, clock: Arc<ClusterClock>, mut waiting: mpsc::Receiver<Submitted>) {
+    let places = Arc::new(Semaphore::new(limits::BATCHES_IN_FLIGHT_MAX));
+    let mut stamper = Stamper::default();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Some(first) = waiting.recv().await else { return };
+        let mut bytes = first.bytes;
+        let mut submitted = vec![first];
+        while submitted.len() < limits::BATCH_GROUPS_MAX && bytes < limits::BATCH_BYTES_MAX {
+            let Ok(next) = waiting.try_recv() else { break };
+            bytes += next.bytes;
+            submitted.push(next);
+        }
+        // Nobody waits for these any more, and nothing was done for them.
+        submitted.retain(|submitted| !submitted.reply.is_closed());
+        if submitted.is_empty() {
+            continue;
+        }
+        let proposed = propose(&node, &clock, &mut stamper, &submitted).await;
+        let replies: Vec<_> = submitted.into_iter().map(|submitted| submitted.reply).collect();
+        match proposed {
+            Ok(outcome) => {
+                tokio::spawn(async move {
+                    answer(replies, outcome.await);
+                    drop(place);
+                });
+            }
+            Err(error) => answer(replies, Err(error)),
+        }
+    }
+}
+
+async fn propose(
+    node: &Node,
+    clock: &ClusterClock,
+    stamper: &mut Stamper,
+    submitted: &[Submitted],
+) -> Result<
+    impl Future<Output = Result<Vec<GroupOutcome>, ProposeError>> + Send + use<>,
+    ProposeError,
+> {
+    let Leadership::Here { term } = node.leadership() else { return Err(ProposeError::NotLeader) };
+    // The stamp must be later than every stamp before it, those of earlier leaders included, so
+    // all that they proposed has to be applied here first.
+    let mut progress = node.progress();
+    tokio::select! {
+        biased;
+        applied = progress.wait_for(|progress| progress.term >= term) => {
+            applied.map_err(|_| ProposeError::Stopped)?;
+        }
+        () = node.leadership_other_than(Leadership::Here { term }) => {
+            return Err(ProposeError::NotLeader);
+        }
+    }
+    let at_ms = stamper.begin(clock, term).await;
+    let groups = submitted.iter().map(|submitted| Group {
+        session: submitted.group.session,
+        sequence: submitted.group.sequence,
+        answered_below: submitted.group.answered_below,
+        commands: Arc::new(
+            submitted.group.commands.iter().map(|request| stamper.stamp(request)).collect(),
+        ),
+    });
+    let batch = Batch { at_ms, groups: groups.collect::<Vec<Group<Command>>>() };
+    node.propose(term, codec::encode(&batch)).await
+}
+
+fn answer(
+    replies: Vec<oneshot::Sender<Result<GroupOutcome, SubmitError>>>,
+    outcome: Result<Vec<GroupOutcome>, ProposeError>,
+) {
+    let error = match outcome {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // A group whose node went away has nobody to tell.
+                let _ = reply.send(Ok(outcome));
+            }
+            return;
+        }
+        Err(ProposeError::Unknown) => SubmitError::Unknown,
+        Err(ProposeError::NotLeader | ProposeError::Stopped) => SubmitError::NotLeader,
+    };
+    for reply in replies {
+        let _ = reply.send(Err(error));
+    }
+}

@@ -1,0 +1,116 @@
+//! The hallway: the one way to change state.
+//!
+//! ```text
+//! Proposer ── queue ──► groups.rs ──► forward.rs ──► leader.rs ──► raft
+//!  (any node)            (any node)    (here or       (the leader:
+//!                                       over the wire) stamp, batch)
+//! ```
+//!
+//! What waits on a node becomes a group, what waits on the leader becomes a batch, a batch becomes
+//! one log entry. Nothing waits for a timer: while some are under way the next gather by
+//! themselves. Every queue is bounded, and a full one refuses.
+//!
+//! A group of unknown fate is sent again under its session and sequence until its callers' deadline,
+//! and the machine applies it once.
+
+mod clock;
+mod forward;
+mod groups;
+mod leader;
+mod ticker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+pub use forward::ForwardReply;
+pub use leader::Leader;
+
+use clock::ClusterClock;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::machine::{Outcome, Request};
+use crate::raft::Node;
+
+/// A command that waits for its outcome.
+struct Pending {
+    request: Request,
+    bytes: usize,
+    reply: oneshot::Sender<Result<Outcome>>,
+    deadline: Instant,
+}
+
+/// A cheap handle through which a node's clients change state.
+#[derive(Clone)]
+pub struct Proposer {
+    node: Node,
+    queue: mpsc::Sender<Pending>,
+    /// Bytes of the requests in the queue.
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Proposer {
+    /// Queues a request and waits for its outcome, at most [`limits::REQUEST_TIMEOUT`].
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue here or at the leader is full, `Unavailable` if no leader was
+    /// found in time, and at once if it is known that there is no quorum: nothing was changed.
+    /// `Unknown` if the request was sent and no answer came: it may have been carried out.
+    pub async fn propose(&self, request: Request) -> Result<Outcome> {
+        self.node.check_quorum()?;
+        let bytes = size(&request);
+        let (reply, outcome) = oneshot::channel();
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let sent = if waiting + bytes > limits::PROPOSAL_QUEUE_BYTES_MAX {
+            Err(())
+        } else {
+            self.queue.try_send(Pending { request, bytes, reply, deadline }).map_err(|_| ())
+        };
+        if sent.is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::overloaded("too many requests wait on this node"));
+        }
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(Error::unknown()),
+        }
+    }
+}
+
+/// What a node runs to change state.
+pub struct Proposals {
+    /// For the node's clients.
+    pub proposer: Proposer,
+    /// For the groups that other nodes forward.
+    pub leader: Leader,
+}
+
+/// Starts the queues of one node, and its alarm ticker. They end with the runtime.
+pub fn start(node: &Node, clock: Arc<dyn Clock>, retention_ms: u64) -> Proposals {
+    let clock = Arc::new(ClusterClock::new(node.clone(), clock));
+    let leader = Leader::start(node.clone(), clock.clone());
+    let (queue, waiting) = mpsc::channel(limits::PROPOSAL_QUEUE_MAX);
+    let waiting_bytes = Arc::new(AtomicUsize::new(0));
+    let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
+    tokio::spawn(groups::run(forwarder, waiting, waiting_bytes.clone()));
+    tokio::spawn(ticker::run(node.clone(), leader.clone(), clock, retention_ms));
+    Proposals { proposer: Proposer { node: node.clone(), queue, waiting_bytes }, leader }
+}
+
+/// About how many bytes a request is in a group.
+fn size(request: &Request) -> usize {
+    const FIXED: usize = 64;
+    let name = |object: &crate::machine::ObjectRef| object.name.as_ref().map_or(0, String::len);
+    FIXED
+        + match request {
+            Request::OpenSession { .. } | Request::Tick(_) => 0,
+            Request::Check(check) => name(&check.object) + check.identifier.len(),
+            Request::Reset(reset) => name(&reset.object) + reset.identifier.len(),
+            Request::Log(draft) => draft.members.len(),
+        }
+}

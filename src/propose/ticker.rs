@@ -1,0 +1,55 @@
+//! Rings the alarms: while this node leads, it proposes a tick whenever something is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::clock::ClusterClock;
+use super::leader::Leader;
+use crate::limits;
+use crate::machine::{Group, GroupOutcome, Outcome, Request, Tick, next_alarm};
+use crate::raft::{Leadership, Node};
+
+/// At most this long until the alarms are looked at again: a command may set an earlier one.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Runs for as long as the node.
+pub(super) async fn run(node: Node, leader: Leader, clock: Arc<ClusterClock>, retention_ms: u64) {
+    // Sessions have no alarm row; whoever leads looks at them a few times in their life.
+    let session_ms = limits::SESSION_TTL_MS / 4;
+    let mut next_session_ms = clock.now_ms() + session_ms;
+    loop {
+        if !matches!(node.leadership(), Leadership::Here { .. }) {
+            sleep(LOOK).await;
+            continue;
+        }
+        let due = match next_alarm(node.state(), retention_ms) {
+            Ok(alarm) => alarm.map_or(next_session_ms, |at_ms| at_ms.min(next_session_ms)),
+            Err(error) => {
+                tracing::error!(%error, "the alarms cannot be read");
+                sleep(LOOK).await;
+                continue;
+            }
+        };
+        let now_ms = clock.now_ms();
+        if now_ms < due {
+            sleep(LOOK.min(Duration::from_millis(due - now_ms))).await;
+            continue;
+        }
+        if now_ms >= next_session_ms {
+            next_session_ms = now_ms + session_ms;
+        }
+        let tick = vec![Request::Tick(Tick { retention_ms })];
+        let group = Group { session: 0, sequence: 0, answered_below: 0, commands: Arc::new(tick) };
+        match leader.submit(group).await {
+            Ok(GroupOutcome::Done(outcomes)) => {
+                if let Some(Outcome::Ticked(done)) = outcomes.first() {
+                    tracing::debug!(?done, "ticked");
+                }
+            }
+            // What is due stays due: the next look sees it again.
+            _ => sleep(LOOK).await,
+        }
+    }
+}
