@@ -1,0 +1,442 @@
+//! The settings of one node: a TOML file, the environment, and what holds between them.
+//!
+//! Every setting has a visible default here or must be given. What is misspelt is refused and not
+//! ignored. Paths in the file are relative to the file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde::{Deserialize, Deserializer};
+
+use crate::bindings::Bindings;
+use crate::limits;
+
+/// The variable that moves this node's data folder.
+pub const DATA_VARIABLE: &str = "TALLYKEEP_DATA";
+
+/// The settings of one node.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The cluster's name: nodes of another cluster are refused. Without a `wrangler` file it is
+    /// also the script's name, from which object ids are derived.
+    pub cluster: String,
+    /// This node's id, one of `nodes`.
+    pub id: u64,
+    /// The folder of this node's data.
+    pub data: PathBuf,
+    /// Where this node listens for clients, if not at its own address in `nodes`.
+    #[serde(default)]
+    http: Option<String>,
+    /// Where this node listens for its peers, if not at its own address in `nodes`.
+    #[serde(default)]
+    peer: Option<String>,
+    /// A `wrangler.toml` whose bindings are served; without one, the guide's two.
+    #[serde(default)]
+    pub wrangler: Option<PathBuf>,
+    /// The environment of the `wrangler` file whose bindings are served; its top level without.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// Audit entries older than this, in ms, go. In the file a span of time: `retention = "30d"`.
+    #[serde(default = "retention_default", rename = "retention", deserialize_with = "span_ms")]
+    pub retention_ms: u64,
+    /// Bytes of log after which a snapshot is made, and the log before it goes.
+    #[serde(default = "snapshot_log_bytes_default")]
+    pub snapshot_log_bytes: u64,
+    /// When nodes hold elections.
+    #[serde(default)]
+    pub raft: RaftSettings,
+    /// What RocksDB may keep in memory.
+    #[serde(default)]
+    pub storage: StorageSettings,
+    /// All nodes of the cluster, this one included.
+    pub nodes: Vec<Node>,
+}
+
+/// One node, as the others and clients reach it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Its id, from 1.
+    pub id: u64,
+    /// `host:port` for clients.
+    pub http: String,
+    /// `host:port` for its peers.
+    pub peer: String,
+}
+
+/// When nodes hold elections. All times in ms.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftSettings {
+    /// How often a leader is heard of.
+    pub heartbeat_ms: u64,
+    /// A follower that has not heard of a leader for this long may stand for election …
+    pub election_min_ms: u64,
+    /// … and after this long will: each takes a random time between the two.
+    pub election_max_ms: u64,
+}
+
+impl Default for RaftSettings {
+    fn default() -> Self {
+        Self { heartbeat_ms: 50, election_min_ms: 300, election_max_ms: 600 }
+    }
+}
+
+/// What RocksDB may keep in memory, for this node's state.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSettings {
+    /// Blocks that were read.
+    pub block_cache_bytes: usize,
+    /// Writes that are not yet in a table file.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self { block_cache_bytes: 128 * 1024 * 1024, write_buffer_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// Why settings cannot be used: the file, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", .path.display())]
+pub struct SettingsError {
+    path: PathBuf,
+    message: String,
+}
+
+impl Settings {
+    /// Reads a node's file; [`DATA_VARIABLE`] in the environment wins over its `data`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, has a setting that is unknown, missing or out of bounds, or
+    /// settings that contradict each other ([`Self::validate`]).
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let refused = |message| SettingsError { path: path.to_owned(), message };
+        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        let data = env::var_os(DATA_VARIABLE).filter(|data| !data.is_empty()).map(PathBuf::from);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, folder, data).map_err(refused)
+    }
+
+    /// One node by itself, with its data in `data`: for developers.
+    pub fn dev(data: PathBuf) -> Self {
+        Self {
+            cluster: "tallykeep".into(),
+            id: 1,
+            data,
+            http: None,
+            peer: None,
+            wrangler: None,
+            environment: None,
+            retention_ms: limits::RETENTION_MS_DEFAULT,
+            snapshot_log_bytes: snapshot_log_bytes_default(),
+            raft: RaftSettings::default(),
+            storage: StorageSettings::default(),
+            nodes: vec![Node {
+                id: 1,
+                http: "127.0.0.1:7001".into(),
+                peer: "127.0.0.1:7101".into(),
+            }],
+        }
+    }
+
+    /// The same node with its data in `data`, if that is given.
+    #[must_use]
+    pub fn with_data(self, data: Option<PathBuf>) -> Self {
+        Self { data: data.unwrap_or(self.data), ..self }
+    }
+
+    fn parse(text: &str, folder: &Path, data: Option<PathBuf>) -> Result<Self, String> {
+        let mut settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        settings.data = data.unwrap_or_else(|| folder.join(&settings.data));
+        settings.wrangler = settings.wrangler.map(|path| folder.join(path));
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Checks the bounds of each setting and what must hold between them.
+    ///
+    /// # Errors
+    /// One sentence on the first thing that is wrong.
+    pub fn validate(&self) -> Result<(), String> {
+        let names = 1..=limits::NAME_BYTES_MAX;
+        check(names.contains(&self.cluster.len()), || {
+            format!("cluster must have 1 to {} bytes", limits::NAME_BYTES_MAX)
+        })?;
+        check(!self.data.as_os_str().is_empty(), || "data must not be empty".into())?;
+        check(self.environment.is_none() || self.wrangler.is_some(), || {
+            "environment is of a wrangler file, and there is none".into()
+        })?;
+        let retention = limits::RETENTION_MS_MIN..=limits::RETENTION_MS_MAX;
+        check(retention.contains(&self.retention_ms), || {
+            "retention must be from 1s to 10years".into()
+        })?;
+        check(self.snapshot_log_bytes >= limits::SNAPSHOT_LOG_BYTES_MIN, || {
+            format!("snapshot_log_bytes must be at least {}", limits::SNAPSHOT_LOG_BYTES_MIN)
+        })?;
+        self.raft.validate()?;
+        self.storage.validate()?;
+        self.validate_nodes()
+    }
+
+    fn validate_nodes(&self) -> Result<(), String> {
+        check((1..=limits::NODES_MAX).contains(&self.nodes.len()), || {
+            format!("nodes must be 1 to {}", limits::NODES_MAX)
+        })?;
+        let mut ids = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
+        for node in &self.nodes {
+            let id = node.id;
+            check(id > 0, || "the id of a node must be at least 1".into())?;
+            check(ids.insert(id), || format!("two nodes have the id {id}"))?;
+            for address in [&node.http, &node.peer] {
+                check_address(address)?;
+                check(addresses.insert(address), || format!("{address} is there twice"))?;
+            }
+        }
+        check(ids.contains(&self.id), || format!("id {} is not among nodes", self.id))?;
+        check_address(self.http())?;
+        check_address(self.peer())?;
+        check(self.http() != self.peer(), || {
+            format!("clients and peers cannot both be heard at {}", self.http())
+        })
+    }
+
+    /// This node, as the others reach it.
+    pub fn node(&self) -> &Node {
+        self.nodes.iter().find(|node| node.id == self.id).expect("validated: id is among nodes")
+    }
+
+    /// `host:port` at which this node listens for clients.
+    pub fn http(&self) -> &str {
+        self.http.as_deref().unwrap_or_else(|| &self.node().http)
+    }
+
+    /// `host:port` at which this node listens for its peers.
+    pub fn peer(&self) -> &str {
+        self.peer.as_deref().unwrap_or_else(|| &self.node().peer)
+    }
+
+    /// The bindings that are served: those of the `wrangler` file or, without one, the guide's
+    /// two, of classes in a script of the cluster's name.
+    ///
+    /// # Errors
+    /// If the `wrangler` file cannot be read or used.
+    pub fn bindings(&self) -> Result<Bindings, SettingsError> {
+        let Some(path) = &self.wrangler else {
+            return Ok(Bindings::default_for(&self.cluster));
+        };
+        let refused = |message| SettingsError { path: path.clone(), message };
+        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        Bindings::from_wrangler(&text, self.environment.as_deref())
+            .map_err(|error| refused(error.to_string()))
+    }
+}
+
+impl RaftSettings {
+    fn validate(&self) -> Result<(), String> {
+        let Self { heartbeat_ms, election_min_ms, election_max_ms } = *self;
+        check(heartbeat_ms > 0, || "raft.heartbeat_ms must be at least 1".into())?;
+        // One heartbeat lost, and one late, are no reason for an election.
+        check(election_min_ms >= heartbeat_ms.saturating_mul(3), || {
+            "raft.election_min_ms must be at least three times raft.heartbeat_ms".into()
+        })?;
+        check(election_min_ms < election_max_ms, || {
+            "raft.election_min_ms must be less than raft.election_max_ms".into()
+        })?;
+        check(u128::from(election_max_ms) < limits::REQUEST_TIMEOUT.as_millis(), || {
+            format!("raft.election_max_ms must be less than {:?}", limits::REQUEST_TIMEOUT)
+        })
+    }
+}
+
+impl StorageSettings {
+    fn validate(&self) -> Result<(), String> {
+        let least = limits::STORAGE_BYTES_MIN;
+        for (name, bytes) in [
+            ("block_cache_bytes", self.block_cache_bytes),
+            ("write_buffer_bytes", self.write_buffer_bytes),
+        ] {
+            check(bytes >= least, || format!("storage.{name} must be at least {least}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(message()) }
+}
+
+/// Checks that an address is `host:port`; whether there is such a host is seen when it is used.
+fn check_address(address: &str) -> Result<(), String> {
+    let host_and_port = address.rsplit_once(':');
+    let port = host_and_port.and_then(|(host, port)| {
+        (!host.is_empty()).then_some(port).and_then(|port| port.parse::<u16>().ok())
+    });
+    check(port.is_some_and(|port| port > 0), || format!("{address:?} is not host:port"))
+}
+
+fn retention_default() -> u64 {
+    limits::RETENTION_MS_DEFAULT
+}
+
+fn snapshot_log_bytes_default() -> u64 {
+    64 * 1024 * 1024
+}
+
+/// A span of time like `30d` or `1h 30m`, as whole milliseconds.
+fn span_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let span = humantime::parse_duration(&text)
+        .map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))?;
+    let ms = u64::try_from(span.as_millis()).ok();
+    ms.filter(|_| span.subsec_nanos() % 1_000_000 == 0).ok_or_else(|| {
+        serde::de::Error::custom(format!("{text:?} is not a whole number of milliseconds"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        cluster = "test"
+        id = 2
+        data = "data"
+
+        [[nodes]]
+        id = 1
+        http = "127.0.0.1:7001"
+        peer = "127.0.0.1:7101"
+        [[nodes]]
+        id = 2
+        http = "two.example:7002"
+        peer = "[::1]:7102"
+    "#;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse(text, Path::new("/etc/tallykeep"), None)
+    }
+
+    /// What is said of [`FILE`] with `more` at its head.
+    fn refusal(more: &str) -> String {
+        parse(&format!("{more}\n{FILE}")).unwrap_err()
+    }
+
+    #[test]
+    fn a_short_file_gets_the_defaults() {
+        let settings = parse(FILE).unwrap();
+        assert_eq!(settings.data, Path::new("/etc/tallykeep/data"));
+        assert_eq!((settings.http(), settings.peer()), ("two.example:7002", "[::1]:7102"));
+        assert_eq!(settings.retention_ms, 30 * 24 * 60 * 60 * 1000);
+        assert_eq!(settings.snapshot_log_bytes, 67_108_864);
+        let raft = RaftSettings { heartbeat_ms: 50, election_min_ms: 300, election_max_ms: 600 };
+        assert_eq!(settings.raft, raft);
+        assert_eq!(settings.storage, StorageSettings::default());
+        let bindings = settings.bindings().unwrap();
+        assert_eq!(bindings.limiter().unwrap().unique_key, "test-RateLimiter");
+    }
+
+    #[test]
+    fn a_full_file_is_read_whole() {
+        let head = r#"
+            http = "0.0.0.0:80"
+            peer = "0.0.0.0:81"
+            wrangler = "../wrangler.toml"
+            environment = "production"
+            retention = "1h 30m 5ms"
+            snapshot_log_bytes = 1000000
+            raft = { heartbeat_ms = 100, election_min_ms = 300, election_max_ms = 301 }
+            storage = { block_cache_bytes = 2000000 }
+        "#;
+        let settings = parse(&format!("{head}{FILE}")).unwrap();
+        assert_eq!((settings.http(), settings.peer()), ("0.0.0.0:80", "0.0.0.0:81"));
+        assert_eq!(settings.node().http, "two.example:7002");
+        assert_eq!(settings.wrangler.unwrap(), Path::new("/etc/tallykeep/../wrangler.toml"));
+        assert_eq!(settings.environment.as_deref(), Some("production"));
+        assert_eq!(settings.retention_ms, 5_400_005);
+        assert_eq!(settings.snapshot_log_bytes, 1_000_000);
+        assert_eq!(settings.raft.heartbeat_ms, 100);
+        assert_eq!(settings.storage.block_cache_bytes, 2_000_000);
+        let default = StorageSettings::default().write_buffer_bytes;
+        assert_eq!(settings.storage.write_buffer_bytes, default);
+    }
+
+    #[test]
+    fn the_environment_moves_the_data() {
+        let moved = Settings::parse(FILE, Path::new("/etc"), Some("here".into())).unwrap();
+        assert_eq!(moved.data, Path::new("here"));
+    }
+
+    #[test]
+    fn a_developers_node_is_valid() {
+        let settings = Settings::dev(".tallykeep".into());
+        settings.validate().unwrap();
+        assert_eq!((settings.http(), settings.peer()), ("127.0.0.1:7001", "127.0.0.1:7101"));
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        for (more, named) in [
+            ("retenion = \"30d\"", "retenion"),
+            ("retention = \"999ms\"", "retention"),
+            ("retention = \"11years\"", "retention"),
+            ("retention = \"1s 5us\"", "milliseconds"),
+            ("retention = \"soon\"", "soon"),
+            ("retention = 30", "retention"),
+            ("environment = \"production\"", "environment"),
+            ("snapshot_log_bytes = 1", "snapshot_log_bytes"),
+            ("http = \"127.0.0.1\"", "host:port"),
+            ("http = \"127.0.0.1:0\"", "host:port"),
+            ("http = \":80\"", "host:port"),
+            ("http = \"[::1]:7102\"", "[::1]:7102"),
+            ("raft = { heartbeat_ms = 0 }", "heartbeat_ms"),
+            ("raft = { heartbeat_ms = 101 }", "election_min_ms"),
+            ("raft = { election_min_ms = 600 }", "election_min_ms"),
+            ("raft = { election_max_ms = 5000 }", "election_max_ms"),
+            ("raft = { hearbeat_ms = 50 }", "hearbeat_ms"),
+            ("storage = { write_buffer_bytes = 1 }", "write_buffer_bytes"),
+            ("storage = { block_cache_bytes = 1 }", "block_cache_bytes"),
+        ] {
+            let said = refusal(more);
+            assert!(said.contains(named), "{more}: {said}");
+        }
+    }
+
+    #[test]
+    fn nodes_that_contradict_each_other_are_refused() {
+        for (from, to, named) in [
+            ("id = 2\n        data", "id = 3\n        data", "id 3 is not among nodes"),
+            ("id = 1", "id = 2", "two nodes have the id 2"),
+            ("id = 1", "id = 0", "at least 1"),
+            ("127.0.0.1:7101", "two.example:7002", "two.example:7002 is there twice"),
+            ("cluster = \"test\"", "cluster = \"\"", "cluster"),
+            ("data = \"data\"", "", "data"),
+        ] {
+            let text = FILE.replace(from, to);
+            assert_ne!(text, FILE);
+            let said = parse(&text).unwrap_err();
+            assert!(said.contains(named), "{to}: {said}");
+        }
+        let many = (3..=10)
+            .map(|id| format!("[[nodes]]\nid = {id}\nhttp = \"a:{id}\"\npeer = \"b:{id}\"\n"));
+        let text = format!("{FILE}\n{}", many.collect::<String>());
+        assert!(parse(&text).unwrap_err().contains("nodes must be 1 to 9"));
+    }
+
+    #[test]
+    fn an_error_names_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        let missing = Settings::load(&path).unwrap_err().to_string();
+        assert!(missing.contains("node.toml"), "{missing}");
+        fs::write(&path, format!("wrangler = \"none.toml\"\n{FILE}")).unwrap();
+        let settings = Settings::load(&path).unwrap();
+        let missing = settings.bindings().unwrap_err().to_string();
+        assert!(missing.contains("none.toml"), "{missing}");
+    }
+}

@@ -1,0 +1,33 @@
+//! What operators and their probes ask a node.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::{Api, json_response};
+use crate::error::{Error, Result};
+
+/// `GET /healthz`: the process lives.
+pub(super) async fn healthz() -> Response {
+    json_response(br#"{"status":"ok"}"#.as_slice())
+}
+
+/// `GET /readyz`: the node can serve, or one sentence why not.
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response> {
+    api.cluster.ready().map_err(Error::unavailable)?;
+    Ok(json_response(br#"{"status":"ready"}"#.as_slice()))
+}
+
+/// `GET /admin/cluster`: the cluster as this node sees it.
+pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
+    let report = api.cluster.report().await;
+    json_response(serde_json::to_vec(&report).expect("a report is JSON"))
+}
+
+/// `GET /admin/hash`: SHA-256 over all of this node's state, and the log index it is the state of.
+/// A full scan: for comparing replicas, not for probing them.
+pub(super) async fn hash(State(api): State<Arc<Api>>) -> Result<Response> {
+    let (applied, hash) = api.cluster.content_hash().await?;
+    Ok(json_response(format!(r#"{{"applied":{applied},"hash":"{hash}"}}"#)))
+}

@@ -1,0 +1,170 @@
+//! `POST /check` and `POST /reset`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use chrono::{DateTime, SecondsFormat};
+
+use super::body::Payload;
+use super::objects::Limiter;
+use super::{Api, error, json, json_response};
+use crate::error::{Error, Kind, Result};
+use crate::machine::{Check, Decision, ObjectRef, Outcome, Request, Reset};
+
+/// `X-RateLimit-Limit`: the limit that was applied.
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+/// `X-RateLimit-Remaining`: requests that the window still admits.
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// `X-RateLimit-Reset`: when the window ends, as JavaScript's `toISOString` writes it.
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// `POST /check`: the limiter is the one of the body's `type` and `identifier`.
+pub(super) async fn check(State(api): State<Arc<Api>>, Payload(body): Payload) -> Result<Response> {
+    let body = json::check(&body)?;
+    let object = limiter(&api, body.type_.as_deref(), &body.identifier)?;
+    decide(&api, object, body).await
+}
+
+/// `POST /do/{binding}/…/check`: the limiter is the path's, whatever the body's `type`.
+pub(super) async fn check_object(
+    State(api): State<Arc<Api>>,
+    Limiter(object): Limiter,
+    Payload(body): Payload,
+) -> Result<Response> {
+    decide(&api, object, json::check(&body)?).await
+}
+
+/// `POST /reset`: the limiter is the one of the body's `type` and `identifier`.
+pub(super) async fn reset(State(api): State<Arc<Api>>, Payload(body): Payload) -> Result<Response> {
+    let body = json::reset(&body)?;
+    let object = limiter(&api, body.type_.as_deref(), &body.identifier)?;
+    forget(&api, object, body).await
+}
+
+/// `POST /do/{binding}/…/reset`: the limiter is the path's, whatever the body's `type`.
+pub(super) async fn reset_object(
+    State(api): State<Arc<Api>>,
+    Limiter(object): Limiter,
+    Payload(body): Payload,
+) -> Result<Response> {
+    forget(&api, object, json::reset(&body)?).await
+}
+
+/// Guide, "Naming Strategies": the limiter is named `type:identifier`, or by the identifier alone.
+fn limiter(api: &Api, type_: Option<&str>, identifier: &str) -> Result<ObjectRef> {
+    let binding = api.bindings.limiter().ok_or_else(|| {
+        Error::new(Kind::NotFound, "not_found", "no binding of the class RateLimiter")
+    })?;
+    Ok(match type_ {
+        Some(type_) => binding.namespace.object(&format!("{type_}:{identifier}")),
+        None => binding.namespace.object(identifier),
+    })
+}
+
+async fn decide(api: &Api, object: ObjectRef, body: json::CheckBody) -> Result<Response> {
+    let json::CheckBody { identifier, config: json::Config { requests, window_ms }, .. } = body;
+    let check = Check { object, identifier, requests, window_ms };
+    match api.proposer.propose(Request::Check(check)).await? {
+        Outcome::Checked(decision) => answer(&decision),
+        other => Err(error::unexpected(&other)),
+    }
+}
+
+async fn forget(api: &Api, object: ObjectRef, body: json::ResetBody) -> Result<Response> {
+    let reset = Reset { object, identifier: body.identifier };
+    match api.proposer.propose(Request::Reset(reset)).await? {
+        Outcome::Reset => Ok(json_response(br#"{"success":true}"#.as_slice())),
+        other => Err(error::unexpected(&other)),
+    }
+}
+
+/// The answer to a check, written by hand: this is the hot path.
+fn answer(decision: &Decision) -> Result<Response> {
+    let Decision { allowed, limit, remaining, reset_ms, now_ms } = *decision;
+    let mut body = Vec::with_capacity(112);
+    write!(body, r#"{{"allowed":{allowed},"remaining":{remaining},"resetTime":{reset_ms}"#)
+        .expect("a Vec takes every write");
+    let mut retry_after = None;
+    if !allowed {
+        // A window that ends in the very next moment is still a second to a client.
+        let seconds = reset_ms.saturating_sub(now_ms).div_ceil(1000).max(1);
+        write!(body, r#","retryAfter":{seconds}"#).expect("a Vec takes every write");
+        retry_after = Some(seconds);
+    }
+    body.push(b'}');
+
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(LIMIT, limit.into());
+    headers.insert(REMAINING, remaining.into());
+    headers.insert(RESET, iso(reset_ms)?);
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    }
+    Ok(response)
+}
+
+/// `2021-10-18T12:00:00.000Z`.
+fn iso(ms: u64) -> Result<HeaderValue> {
+    i64::try_from(ms)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .and_then(|text| HeaderValue::try_from(text).ok())
+        .ok_or_else(|| Error::internal(format!("no calendar has the time {ms} ms")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{header, text};
+    use super::*;
+
+    const ALLOWED: Decision = Decision {
+        allowed: true,
+        limit: 100,
+        remaining: 95,
+        reset_ms: 1_634_567_890_000,
+        now_ms: 1_634_567_845_001,
+    };
+
+    #[tokio::test]
+    async fn an_allowed_check_is_answered_as_the_guide_does() {
+        let response = answer(&ALLOWED).unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "content-type"), "application/json");
+        assert_eq!(header(&response, "x-ratelimit-limit"), "100");
+        assert_eq!(header(&response, "x-ratelimit-remaining"), "95");
+        assert_eq!(header(&response, "x-ratelimit-reset"), "2021-10-18T14:38:10.000Z");
+        assert!(!response.headers().contains_key("retry-after"));
+        let body = r#"{"allowed":true,"remaining":95,"resetTime":1634567890000}"#;
+        assert_eq!(text(response).await, body);
+    }
+
+    #[tokio::test]
+    async fn a_refused_check_is_a_429_with_whole_seconds_rounded_up() {
+        let refused = Decision { allowed: false, remaining: 0, ..ALLOWED };
+        let response = answer(&refused).unwrap();
+        assert_eq!(response.status(), 429);
+        assert_eq!(header(&response, "x-ratelimit-limit"), "100");
+        assert_eq!(header(&response, "x-ratelimit-remaining"), "0");
+        assert_eq!(header(&response, "x-ratelimit-reset"), "2021-10-18T14:38:10.000Z");
+        assert_eq!(header(&response, "retry-after"), "45");
+        let body = r#"{"allowed":false,"remaining":0,"resetTime":1634567890000,"retryAfter":45}"#;
+        assert_eq!(text(response).await, body);
+    }
+
+    #[test]
+    fn a_client_is_never_told_to_wait_less_than_a_second() {
+        for now_ms in [ALLOWED.reset_ms - 1, ALLOWED.reset_ms, ALLOWED.reset_ms + 5_000] {
+            let refused = Decision { allowed: false, now_ms, ..ALLOWED };
+            assert_eq!(header(&answer(&refused).unwrap(), "retry-after"), "1");
+        }
+    }
+}

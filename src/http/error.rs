@@ -1,0 +1,108 @@
+//! The one table from what went wrong to what the client is told.
+//!
+//! Every error is RFC 9457 problem details. Its `type` is `about:blank`, so its `title` is the
+//! status's own phrase, as the RFC asks; programs compare `code`. `error` repeats the title for
+//! the guide's clients, which read that member.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::{Error, Kind};
+use crate::machine::{Outcome, Refusal};
+
+/// Seconds after which a client may try again what was refused for the time being.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// The status of each kind of error. 429 is not among them: a refused check is an answer.
+fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Overloaded | Kind::Unavailable | Kind::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// RFC 9457, in the order in which the members are written.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    error: &'a str,
+}
+
+/// The JSON of a problem.
+fn problem(status: StatusCode, code: &str, detail: &str) -> Vec<u8> {
+    let title = status.canonical_reason().expect("every status used here has a phrase");
+    let problem = Problem {
+        r#type: "about:blank",
+        title,
+        status: status.as_u16(),
+        detail,
+        code,
+        error: title,
+    };
+    serde_json::to_vec(&problem).expect("strings and numbers are JSON")
+}
+
+fn respond(status: StatusCode, code: &str, detail: &str) -> Response {
+    let mut response = Response::new(Body::from(problem(status, code, detail)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if self.kind == Kind::Internal {
+            tracing::error!(code = self.code, "a request failed: {}", self.message);
+        }
+        respond(status(self.kind), self.code, &self.message)
+    }
+}
+
+/// The answer to a path that no route has.
+pub(super) async fn no_route(uri: Uri) -> Error {
+    Error::new(Kind::NotFound, "not_found", format!("there is no route {}", uri.path()))
+}
+
+/// The answer to a method that a route does not take; the router adds `Allow`.
+pub(super) async fn no_method(method: Method, uri: Uri) -> Response {
+    let detail = format!("{} does not take {method}", uri.path());
+    respond(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail)
+}
+
+/// The answer, on the wire, to a connection that is one too many. There is no request yet that a
+/// router could answer.
+pub(super) fn too_many_connections() -> Vec<u8> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let body = problem(status, "overloaded", "this node has as many connections as it takes");
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{CONTENT_TYPE}: application/problem+json\r\n\
+         {RETRY_AFTER}: {RETRY_AFTER_SECONDS}\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        body.len(),
+    );
+    [head.into_bytes(), body].concat()
+}
+
+/// The error of an outcome that is not what the command was for.
+pub(super) fn unexpected(outcome: &Outcome) -> Error {
+    match outcome {
+        Outcome::Refused(Refusal::OtherClass) => {
+            Error::invalid("other_class", "the object holds the state of another class")
+        }
+        _ => Error::internal(format!("a command came to {outcome:?}")),
+    }
+}

@@ -1,0 +1,214 @@
+//! The bodies of `/check` and `/reset`. Members that they do not know are ignored, as by the
+//! guide's own implementation.
+
+use serde::de::{IgnoredAny, MapAccess};
+
+use super::value::{Field, Members, Value, read};
+use super::{check_name, invalid};
+use crate::error::{Error, Result};
+use crate::limits;
+
+/// Guide, "POST /check".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckBody {
+    /// Whose requests are counted: 1 to [`limits::NAME_BYTES_MAX`] bytes, no control characters.
+    pub identifier: String,
+    /// The sort of limiter, within the same bounds.
+    pub type_: Option<String>,
+    /// The limit.
+    pub config: Config,
+}
+
+/// A limit, within its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Requests that one window admits: 0 to [`limits::REQUESTS_MAX`].
+    pub requests: u64,
+    /// The window in ms: [`limits::WINDOW_MS_MIN`] to [`limits::WINDOW_MS_MAX`].
+    pub window_ms: u64,
+}
+
+/// Guide, "POST /reset".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResetBody {
+    /// Whose count is forgotten, within the bounds of [`CheckBody::identifier`].
+    pub identifier: String,
+    /// The sort of limiter, within the same bounds.
+    pub type_: Option<String>,
+}
+
+/// Reads the body of `/check`.
+///
+/// # Errors
+/// `malformed_json`; `duplicate_key` for a known member; `invalid_field` naming the member and its
+/// bound; `config_required` where there is no `config`.
+pub fn check(body: &[u8]) -> Result<CheckBody> {
+    let members: CheckMembers<'_> = read(body)?;
+    let (identifier, type_) = names(members.identifier, members.type_)?;
+    let config = match members.config.value("config")? {
+        None => {
+            let message = "config must be there: {\"requests\":…,\"windowMs\":…}";
+            return Err(Error::invalid("config_required", message));
+        }
+        Some(Value::Object(config)) => config,
+        Some(_) => return Err(invalid("config", "be an object")),
+    };
+    let requests = within(config.requests, "config.requests", 0, limits::REQUESTS_MAX)?;
+    let (least, most) = (limits::WINDOW_MS_MIN, limits::WINDOW_MS_MAX);
+    let window_ms = within(config.window_ms, "config.windowMs", least, most)?;
+    Ok(CheckBody { identifier, type_, config: Config { requests, window_ms } })
+}
+
+/// Reads the body of `/reset`.
+///
+/// # Errors
+/// As [`check`], but for `config`.
+pub fn reset(body: &[u8]) -> Result<ResetBody> {
+    let members: CheckMembers<'_> = read(body)?;
+    let (identifier, type_) = names(members.identifier, members.type_)?;
+    Ok(ResetBody { identifier, type_ })
+}
+
+fn names(identifier: Field<'_>, type_: Field<'_>) -> Result<(String, Option<String>)> {
+    let identifier = identifier.text("identifier")?.unwrap_or_default();
+    check_name("identifier", &identifier)?;
+    let type_ = type_.text("type")?;
+    if let Some(type_) = &type_ {
+        check_name("type", type_)?;
+    }
+    Ok((identifier.into_owned(), type_.map(|type_| type_.into_owned())))
+}
+
+fn within(field: Field<'_>, member: &str, least: u64, most: u64) -> Result<u64> {
+    field.integer(member, least..=most)?.ok_or_else(|| {
+        invalid(member, format_args!("be there: a JSON integer from {least} to {most}"))
+    })
+}
+
+/// The body of `/check`; that of `/reset` has some of its members.
+#[derive(Default)]
+struct CheckMembers<'de> {
+    identifier: Field<'de>,
+    type_: Field<'de>,
+    config: Field<'de, ConfigMembers<'de>>,
+}
+
+#[derive(Default)]
+struct ConfigMembers<'de> {
+    requests: Field<'de>,
+    window_ms: Field<'de>,
+}
+
+impl<'de> Members<'de> for CheckMembers<'de> {
+    fn take<A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> std::result::Result<(), A::Error> {
+        match name {
+            "identifier" => self.identifier.take(map),
+            "type" => self.type_.take(map),
+            "config" => self.config.take(map),
+            _ => map.next_value::<IgnoredAny>().map(|_| ()),
+        }
+    }
+}
+
+impl<'de> Members<'de> for ConfigMembers<'de> {
+    fn take<A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> std::result::Result<(), A::Error> {
+        match name {
+            "requests" => self.requests.take(map),
+            "windowMs" => self.window_ms.take(map),
+            _ => map.next_value::<IgnoredAny>().map(|_| ()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_guides_bodies() {
+        let body =
+            br#" {"identifier":"user-123","config":{"requests":100,"windowMs":60000,"x":[1]},
+            "type":"wix","more":{"a":[{}]}} "#;
+        let config = Config { requests: 100, window_ms: 60_000 };
+        let (identifier, type_) = ("user-123".to_owned(), Some("wix".to_owned()));
+        assert_eq!(check(body), Ok(CheckBody { identifier, type_, config }));
+        let body = br#"{"identifier":"\u00e9\/","type":null}"#;
+        assert_eq!(reset(body), Ok(ResetBody { identifier: "é/".to_owned(), type_: None }));
+    }
+
+    #[test]
+    fn the_bounds_themselves_are_allowed() {
+        let name = "é".repeat(limits::NAME_BYTES_MAX / 2);
+        for (requests, window_ms) in
+            [(0, limits::WINDOW_MS_MIN), (limits::REQUESTS_MAX, limits::WINDOW_MS_MAX)]
+        {
+            let body = format!(
+                r#"{{"identifier":"{name}","config":{{"requests":{requests},"windowMs":{window_ms}}}}}"#
+            );
+            assert_eq!(check(body.as_bytes()).unwrap().config, Config { requests, window_ms });
+        }
+    }
+
+    #[test]
+    fn refuses_and_says_why() {
+        let long = format!(r#"{{"identifier":"{}"}}"#, "x".repeat(513));
+        let cases: &[(&str, &str, &str)] = &[
+            ("", "malformed_json", "EOF"),
+            ("null", "malformed_json", "another type"),
+            (r#"["u",null,{"requests":1,"windowMs":1}]"#, "malformed_json", "another type"),
+            (r#"{"identifier":"u""#, "malformed_json", "EOF"),
+            (r#"{"identifier":"u"} x"#, "malformed_json", "trailing"),
+            (r#"{"identifier":"\ud800"}"#, "malformed_json", "hex escape"),
+            ("{}", "invalid_field", "identifier must be a string of 1 to 512 bytes"),
+            (r#"{"identifier":""}"#, "invalid_field", "identifier must be a string of 1"),
+            (&long, "invalid_field", "1 to 512"),
+            (r#"{"identifier":7}"#, "invalid_field", "identifier must be a string"),
+            (r#"{"identifier":"a\u0007"}"#, "invalid_field", "control characters"),
+            (r#"{"identifier":"a\u0085"}"#, "invalid_field", "control characters"),
+            (r#"{"identifier":"u","type":[]}"#, "invalid_field", "type must be a string"),
+            (r#"{"identifier":"u","type":""}"#, "invalid_field", "type must be"),
+            (r#"{"identifier":"u"}"#, "config_required", "config must be there"),
+            (r#"{"identifier":"u","config":null}"#, "config_required", "config"),
+            (r#"{"identifier":"u","config":[1,2]}"#, "invalid_field", "config must be an object"),
+            (r#"{"identifier":"u","identifier":"u"}"#, "duplicate_key", "identifier"),
+            (r#"{"identifier":"u","\u0069dentifier":"u"}"#, "duplicate_key", "identifier"),
+        ];
+        for (body, code, part) in cases {
+            let error = check(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code, *code, "{body}");
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_json_integers_within_the_bounds_are_numbers() {
+        for number in ["1.0", "1.5", "1e2", "-1", "-0", "\"2\"", "true", "[]", "9007199254740992"]
+            .into_iter()
+            .chain(["18446744073709551616", "null"])
+        {
+            let body =
+                format!(r#"{{"identifier":"u","config":{{"requests":{number},"windowMs":1}}}}"#);
+            let error = check(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code, "invalid_field");
+            assert!(error.message.contains("config.requests"), "{error}");
+            assert!(error.message.contains("from 0 to 9007199254740991"), "{error}");
+        }
+        for window in ["0", "34560000001"] {
+            let body =
+                format!(r#"{{"identifier":"u","config":{{"requests":1,"windowMs":{window}}}}}"#);
+            let error = check(body.as_bytes()).unwrap_err();
+            assert!(error.message.contains("config.windowMs"), "{error}");
+            assert!(error.message.contains("from 1 to 34560000000"), "{error}");
+        }
+        let body = r#"{"identifier":"u","config":{"requests":1,"windowMs":1,"requests":1}}"#;
+        assert_eq!(check(body.as_bytes()).unwrap_err().code, "duplicate_key");
+    }
+}

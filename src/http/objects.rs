@@ -1,0 +1,123 @@
+//! `/do/{binding}/name/{name}/…` and `/do/{binding}/id/{id}/…`: which object a path means.
+//!
+//! The path is taken apart before it is decoded, so that a name may hold any character, `/`
+//! included. Decoding is strict: a broken escape is refused and not passed on as it stands.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::Api;
+use crate::bindings::{Binding, Class};
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use crate::machine::ObjectRef;
+
+/// The limiter that a path names.
+pub(super) struct Limiter(pub(super) ObjectRef);
+
+/// The audit shard that a path names.
+pub(super) struct Shard(pub(super) ObjectRef);
+
+impl FromRequestParts<Arc<Api>> for Limiter {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
+        object(parts.uri.path(), api, Class::RateLimiter).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Shard {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
+        object(parts.uri.path(), api, Class::AuditLogger).map(Self)
+    }
+}
+
+/// The object of `/do/{binding}/{name or id}/{which}/…`, if the binding is of `class`.
+fn object(path: &str, api: &Api, class: Class) -> Result<ObjectRef> {
+    let mut segments = path.split('/').skip(2);
+    // The router lets an empty segment pass. workerd knows an object of the empty name, but a path
+    // with `//` in it is one that proxies shorten.
+    let mut segment = || segments.next().filter(|segment| !segment.is_empty());
+    let (Some(binding), Some(by), Some(which)) = (segment(), segment(), segment()) else {
+        return Err(not_found(format!("there is no route {path}")));
+    };
+    let name = percent_decode(binding, "the binding's name")?;
+    let binding = api
+        .bindings
+        .get(&name)
+        .ok_or_else(|| not_found(format!("there is no binding {name:?}")))?;
+    if binding.class != class {
+        let class = binding.class.name();
+        return Err(not_found(format!("{name} binds the class {class}, which has no such route")));
+    }
+    match by {
+        "name" => by_name(binding, which),
+        _ => by_id(binding, which),
+    }
+}
+
+fn by_name(binding: &Binding, name: &str) -> Result<ObjectRef> {
+    let name = percent_decode(name, "the object's name")?;
+    if name.len() > limits::NAME_BYTES_MAX {
+        return Err(Error::invalid(
+            "name_too_long",
+            format!("an object's name may have at most {} bytes", limits::NAME_BYTES_MAX),
+        ));
+    }
+    Ok(binding.namespace.object(&name))
+}
+
+fn by_id(binding: &Binding, id: &str) -> Result<ObjectRef> {
+    let id = percent_decode(id, "the object's id")?;
+    if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::invalid("invalid_id", "an object's id is 64 hexadecimal digits"));
+    }
+    binding.namespace.object_from_hex(&id).ok_or_else(|| {
+        Error::invalid("foreign_id", format!("the id is not of {}'s namespace", binding.name))
+    })
+}
+
+fn not_found(message: String) -> Error {
+    Error::new(Kind::NotFound, "not_found", message)
+}
+
+/// Decodes `%XX`; `what` names the text in an error.
+///
+/// # Errors
+/// [`Kind::Invalid`] if an escape is broken or the bytes are not UTF-8.
+pub(super) fn percent_decode(text: &str, what: &str) -> Result<String> {
+    let broken = || {
+        let detail = format!("{what} is not percent-encoded UTF-8");
+        Error::invalid("invalid_encoding", detail)
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_at_checked(2).ok_or_else(broken)?;
+        bytes.extend(hex::decode(digits).map_err(|_| broken())?);
+        rest = behind;
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_strictly() {
+        assert_eq!(percent_decode("wix%3a1%2F2+%C3%A9", "it").unwrap(), "wix:1/2+é");
+        for broken in ["%", "%4", "%zz", "%+1", "%FF", "a%C3"] {
+            assert_eq!(percent_decode(broken, "it").unwrap_err().code, "invalid_encoding");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The query string of `GET /export`.
+
+use std::str::FromStr;
+
+use super::objects::percent_decode;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::query::{Filter, Order};
+
+/// How entries are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `{"entries":[…],"count":n}`; the count comes last, when it is known.
+    Json,
+    /// One entry a line.
+    Ndjson,
+    /// RFC 4180, with a header line. With `escape`, cells that a spreadsheet would run are made
+    /// harmless.
+    Csv { escape: bool },
+}
+
+/// What a query string asks for.
+pub(super) struct Parameters {
+    pub(super) format: Format,
+    pub(super) filter: Filter,
+}
+
+/// Reads a query string, form-encoded as browsers and `URLSearchParams` do.
+///
+/// A parameter that is unknown, or there twice, is refused: an auditor who mistypes a filter must
+/// not take the whole log for the part of it that was asked for.
+pub(super) fn parameters(text: &str) -> Result<Parameters> {
+    let (mut format, mut csv_escape, mut order) = (None, None, None);
+    let (mut start_ms, mut end_ms) = (None, None);
+    let (mut type_, mut action, mut user_id, mut ip) = (None, None, None, None);
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = percent_decode(&name.replace('+', " "), "a parameter's name")?;
+        let value = percent_decode(&value.replace('+', " "), &name)?;
+        let slot = match name.as_str() {
+            "format" => &mut format,
+            "csvEscape" => &mut csv_escape,
+            "order" => &mut order,
+            "startTime" => &mut start_ms,
+            "endTime" => &mut end_ms,
+            "type" => &mut type_,
+            "action" => &mut action,
+            "userId" => &mut user_id,
+            "ip" => &mut ip,
+            _ => return Err(invalid(format!("there is no parameter {name:?}"))),
+        };
+        if slot.replace(value).is_some() {
+            return Err(invalid(format!("{name} is there twice")));
+        }
+    }
+
+    let escape = match csv_escape.as_deref() {
+        None => true,
+        Some("none") => false,
+        Some(_) => return Err(invalid("csvEscape must be none, or left out")),
+    };
+    let format = match format.as_deref() {
+        None | Some("json") => Format::Json,
+        Some("ndjson") => Format::Ndjson,
+        Some("csv") => Format::Csv { escape },
+        Some(_) => return Err(invalid("format must be json, csv or ndjson")),
+    };
+    let order = match order.as_deref() {
+        None | Some("desc") => Order::Desc,
+        Some("asc") => Order::Asc,
+        Some(_) => return Err(invalid("order must be desc or asc")),
+    };
+    let start_ms = start_ms.map(|value| time("startTime", &value)).transpose()?;
+    let end_ms = end_ms.map(|value| time("endTime", &value)).transpose()?;
+    let filter = Filter { start_ms, end_ms, type_, action, user_id, ip, order };
+    filter.validate()?;
+    Ok(Parameters { format, filter })
+}
+
+/// A time in ms since the Unix epoch.
+fn time(name: &str, value: &str) -> Result<u64> {
+    Some(value)
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| u64::from_str(digits).ok())
+        .ok_or_else(|| {
+            invalid(format!("{name} must be an integer from 0 to {}, in ms", limits::TIME_MS_MAX))
+        })
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::invalid("invalid_parameter", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_forms_write_them() {
+        let text = "format=csv&csvEscape=none&startTime=1&endTime=2&order=asc\
+                    &type=a+b&action=c%2Bd&userId=%C3%A9&ip=::1";
+        let Parameters { format, filter } = parameters(text).unwrap();
+        assert_eq!(format, Format::Csv { escape: false });
+        assert_eq!((filter.start_ms, filter.end_ms), (Some(1), Some(2)));
+        assert!(matches!(filter.order, Order::Asc));
+        assert_eq!(filter.type_.as_deref(), Some("a b"));
+        assert_eq!(filter.action.as_deref(), Some("c+d"));
+        assert_eq!(filter.user_id.as_deref(), Some("é"));
+        assert_eq!(filter.ip.as_deref(), Some("::1"));
+        let Parameters { format, filter } = parameters("").unwrap();
+        assert_eq!(format, Format::Json);
+        assert!(matches!(filter.order, Order::Desc));
+        assert!(filter.start_ms.is_none() && filter.type_.is_none());
+    }
+
+    #[test]
+    fn parameters_that_mean_nothing_are_refused() {
+        let long = format!("ip={}", "x".repeat(limits::NAME_BYTES_MAX + 1));
+        for text in [
+            "typ=a",
+            "limit=1",
+            "format=xml",
+            "format",
+            "format=json&format=json",
+            "order=up",
+            "csvEscape=all",
+            "startTime=",
+            "startTime=-1",
+            "startTime=+1",
+            "endTime=1.5",
+            "endTime=1e3",
+            "startTime=253402300800000",
+            "startTime=2&endTime=1",
+            "ip=%",
+            &long,
+        ] {
+            assert!(parameters(text).is_err(), "{text}");
+        }
+    }
+}

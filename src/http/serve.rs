@@ -1,0 +1,392 @@
+//! Connections from clients: accepting, bounding and ending them.
+//!
+//! A stop is in three steps, so that it fails no request. First the caller raises `draining`:
+//! everything is served as before, but each HTTP/1.1 answer says `Connection: close`, so that a
+//! busy client goes elsewhere at a moment of its own. Then, at `shutdown`, no more connections are
+//! taken, those that are idle are closed, and requests under way are finished. What is still
+//! there after [`limits::DRAIN_TIMEOUT`] is cut.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error;
+use crate::limits;
+
+/// How long to wait before accepting again, when the system has no more sockets to give.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Serves `router` on `listener` until `shutdown` is ready, and then ends what is under way.
+///
+/// While `draining` is true, answers ask clients to close their connections; it is raised here
+/// at `shutdown` at the latest.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    draining: Arc<AtomicBool>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let bounds = Bounds {
+        connections_max: limits::CLIENT_CONNECTIONS_MAX,
+        first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
+    };
+    serve_within(bounds, listener, router, draining, shutdown).await;
+}
+
+/// The bounds that tests meet sooner than clients do.
+struct Bounds {
+    connections_max: usize,
+    first_request: Duration,
+}
+
+async fn serve_within(
+    bounds: Bounds,
+    listener: TcpListener,
+    router: Router,
+    draining: Arc<AtomicBool>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut door = Door {
+        free: Arc::new(Semaphore::new(bounds.connections_max)),
+        full: false,
+        connections: TaskTracker::new(),
+        server: Arc::new(Server {
+            builder: builder(),
+            service: TowerToHyperService::new(router),
+            first_request: bounds.first_request,
+            draining: Arc::clone(&draining),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }),
+    };
+    let mut shutdown = pin!(shutdown);
+    loop {
+        select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => door.admit(stream),
+                Err(error) => wait_out(&error).await,
+            },
+        }
+    }
+
+    draining.store(true, Ordering::Relaxed);
+    // Whoever the system has already connected may have sent a request, and is still served.
+    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        door.admit(stream);
+    }
+    drop(listener);
+    door.server.stop.cancel();
+    door.connections.close();
+    if timeout(limits::DRAIN_TIMEOUT, door.connections.wait()).await.is_err() {
+        let left = door.connections.len();
+        tracing::warn!(
+            "{left} connections had not ended {:?} after the stop",
+            limits::DRAIN_TIMEOUT
+        );
+        door.server.cut.cancel();
+        door.connections.wait().await;
+    }
+}
+
+/// Lets an error of `accept` pass. One connection's failure concerns nobody else; when the system
+/// has no more descriptors, accepting at once again would only spin.
+async fn wait_out(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::warn!("no client's connection could be accepted: {error}");
+        sleep(ACCEPT_RETRY).await;
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // The same timeout ends a slow head and an idle connection: hyper tells them not apart.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::CLIENT_IDLE_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits::CLIENT_IDLE_TIMEOUT)
+        .max_concurrent_streams(limits::CLIENT_STREAMS_MAX);
+    builder
+}
+
+/// Counts connections in.
+struct Door {
+    free: Arc<Semaphore>,
+    /// Whether the last connection was turned away: that is logged when it begins.
+    full: bool,
+    connections: TaskTracker,
+    server: Arc<Server>,
+}
+
+impl Door {
+    fn admit(&mut self, stream: TcpStream) {
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            if !self.full {
+                let most = self.connections.len();
+                tracing::warn!("{most} connections are as many as this node takes: refusing more");
+            }
+            self.full = true;
+            // A courtesy: the client learns why, if its socket takes the answer at once.
+            let _ = stream.try_write(&error::too_many_connections());
+            return;
+        };
+        self.full = false;
+        self.connections.spawn(Arc::clone(&self.server).connection(stream, permit));
+    }
+}
+
+/// What all connections share.
+struct Server {
+    builder: Builder<TokioExecutor>,
+    service: TowerToHyperService<Router>,
+    /// How long a connection's first request may take to come.
+    first_request: Duration,
+    draining: Arc<AtomicBool>,
+    /// Connections should end.
+    stop: CancellationToken,
+    /// Connections are not waited for any longer.
+    cut: CancellationToken,
+}
+
+impl Server {
+    /// One connection, from its first byte to its last.
+    async fn connection(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a client's connection was gone at once: {error}");
+            return;
+        }
+        let heard = AtomicBool::new(false);
+        let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+            heard.store(true, Ordering::Relaxed);
+            // HTTP/2 has no such header; it says the same in a frame of its own.
+            let closes = request.version() < Version::HTTP_2;
+            let response = self.service.call(request);
+            let draining = Arc::clone(&self.draining);
+            async move {
+                let mut response = response.await?;
+                if closes && draining.load(Ordering::Relaxed) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let serving = self.builder.serve_connection(TokioIo::new(stream), service);
+        let mut serving = pin!(serving);
+        let ended = async {
+            select! {
+                ended = &mut serving => return ended,
+                () = silence(&heard, self.first_request) => return Ok(()),
+                () = self.stop.cancelled() => {}
+            }
+            if !heard.load(Ordering::Relaxed) {
+                // A request may be on its way; its answer will close the connection.
+                if let Ok(ended) = timeout(limits::DRAIN_FIRST_REQUEST, &mut serving).await {
+                    return ended;
+                }
+            }
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        };
+        select! {
+            ended = ended => if let Err(error) = ended {
+                tracing::debug!("a client's connection ended: {error}");
+            },
+            () = self.cut.cancelled() => {}
+        }
+    }
+}
+
+/// Ready if no request is heard in time: neither hyper's timeout nor a keep-alive covers a client
+/// that does not even say which version of HTTP it speaks.
+async fn silence(heard: &AtomicBool, first_request: Duration) {
+    sleep(first_request).await;
+    if heard.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use futures_util::{StreamExt, stream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const ASK: &[u8] = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n";
+    const ASK_SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// Longer than any test.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A server whose `/now` answers at once, `/slow` when it is let; then `/broken` breaks off.
+    struct Running {
+        address: std::net::SocketAddr,
+        draining: Arc<AtomicBool>,
+        /// Notified when `/slow` was asked for.
+        asked: Arc<Notify>,
+        /// Lets `/slow` answer.
+        let_go: Arc<Notify>,
+        stop: oneshot::Sender<()>,
+        server: JoinHandle<()>,
+    }
+
+    async fn start(connections_max: usize, first_request: Duration) -> Running {
+        let bounds = Bounds { connections_max, first_request };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let draining = Arc::new(AtomicBool::new(false));
+        let (asked, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (stop, stopped) = oneshot::channel();
+        let slow = {
+            let (asked, let_go) = (Arc::clone(&asked), Arc::clone(&let_go));
+            move || async move {
+                asked.notify_one();
+                let_go.notified().await;
+                "slow"
+            }
+        };
+        let broken = {
+            let let_go = Arc::clone(&let_go);
+            move || async move {
+                let first = stream::iter([Ok("some")]);
+                let then = stream::once(async move {
+                    let_go.notified().await;
+                    Err(io::Error::other("disk"))
+                });
+                Body::from_stream(first.chain(then))
+            }
+        };
+        let router = Router::new()
+            .route("/now", get(|| async { "now" }))
+            .route("/slow", get(slow))
+            .route("/broken", get(broken));
+        let server = tokio::spawn(serve_within(
+            bounds,
+            listener,
+            router,
+            Arc::clone(&draining),
+            stopped.map(|_| ()),
+        ));
+        Running { address, draining, asked, let_go, stop, server }
+    }
+
+    /// Reads until the answer's body, `end`, has come.
+    async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+        let mut answer = String::new();
+        while !answer.ends_with(end) {
+            let mut piece = [0; 1024];
+            let read = stream.read(&mut piece).await.unwrap();
+            assert!(read > 0, "the connection ended after {answer:?}");
+            answer.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+        }
+        answer
+    }
+
+    async fn read_to_end(stream: &mut TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn while_draining_answers_ask_to_close() {
+        let running = start(10, LONG).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(ASK).await.unwrap();
+        assert!(!read_until(&mut client, "now").await.contains("connection: close"));
+        running.draining.store(true, Ordering::Relaxed);
+        client.write_all(ASK).await.unwrap();
+        assert!(read_to_end(&mut client).await.contains("connection: close"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_finishes_what_is_under_way_and_closes_what_is_idle() {
+        let running = start(10, LONG).await;
+        let mut idle = TcpStream::connect(running.address).await.unwrap();
+        idle.write_all(ASK).await.unwrap();
+        read_until(&mut idle, "now").await;
+        let mut busy = TcpStream::connect(running.address).await.unwrap();
+        busy.write_all(ASK_SLOW).await.unwrap();
+        running.asked.notified().await;
+        // Connected, and with its request sent, but perhaps not yet accepted.
+        let mut late = TcpStream::connect(running.address).await.unwrap();
+        late.write_all(ASK).await.unwrap();
+
+        running.stop.send(()).unwrap();
+        assert_eq!(read_to_end(&mut idle).await, "");
+        assert!(read_to_end(&mut late).await.ends_with("now"));
+        assert!(TcpStream::connect(running.address).await.is_err());
+        running.let_go.notify_one();
+        let answer = read_to_end(&mut busy).await;
+        assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_never_looks_complete() {
+        let running = start(10, LONG).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(b"GET /broken HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let answer = read_until(&mut client, "some\r\n").await;
+        assert!(answer.contains("transfer-encoding: chunked"), "{answer}");
+        running.let_go.notify_one();
+        // The connection closes without the last, empty chunk.
+        assert_eq!(read_to_end(&mut client).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_is_told_so_and_room_is_given_again() {
+        let running = start(1, LONG).await;
+        let mut first = TcpStream::connect(running.address).await.unwrap();
+        first.write_all(ASK).await.unwrap();
+        read_until(&mut first, "now").await;
+        let mut second = TcpStream::connect(running.address).await.unwrap();
+        let answer = read_to_end(&mut second).await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+        drop(first);
+        loop {
+            let mut next = TcpStream::connect(running.address).await.unwrap();
+            if next.write_all(ASK).await.is_ok() {
+                let mut answer = [0; 12];
+                if next.read_exact(&mut answer).await.is_ok() && answer == *b"HTTP/1.1 200" {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_is_not_kept() {
+        let running = start(10, Duration::from_millis(1)).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        // As far as this goes, it might become HTTP/1 as well as HTTP/2.
+        client.write_all(b"P").await.unwrap();
+        assert_eq!(read_to_end(&mut client).await, "");
+    }
+}
