@@ -1,7 +1,24 @@
 //! tallykeep: exact rate limits and a durable audit log, replicated over three machines.
+//!
+//! The tour, from the door to the cellar. Each room knows only those below it; the single way back
+//! up is over the wire, through [`peer`].
+//!
+//! - [`server`]: the composition root
+//! - [`http`]: the front door, the only room that knows axum
+//! - [`propose`]: the hallway, the one way to change state
+//! - [`raft`]: the stairs, the only room that knows openraft
+//! - [`query`]: reading the audit log, pure
+//! - [`storage`]: the cellar, the only room that knows RocksDB
+//! - [`machine`]: the quiet room, the replicated state machine, pure
+//! - [`peer`]: the wire between nodes
+//! - [`client`]: the commands that talk to a cluster from outside
+//!
+//! Beside the rooms: [`bindings`], [`clock`], [`codec`], [`config`], [`error`], [`limits`],
+//! [`telemetry`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod bindings;
+pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod config;
@@ -13,4 +30,6 @@ pub mod peer;
 pub mod propose;
 pub mod query;
 pub mod raft;
+pub mod server;
 pub mod storage;
+pub mod telemetry;

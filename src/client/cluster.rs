@@ -1,0 +1,204 @@
+//! The nodes as a client sees them: send a request to one, learn what became of it.
+//!
+//! A request that got no answer is either known to have changed nothing or of unknown fate. The
+//! difference is the whole of [`Fault`]; whoever sends a request that is not safe to repeat must
+//! look at it.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::Error;
+use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_PAUSE, CLIENT_TIMEOUT};
+
+/// Why a request has no answer, and what that says about its effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It was never sent, or the node says that it changed nothing: send it again, elsewhere.
+    Unchanged(String),
+    /// It may have been applied, or may still be.
+    Unknown(String),
+    /// It is wrong, and will be wrong again.
+    Rejected(String),
+}
+
+/// The body of an answer: of a 200, or of a 429 for a refused check.
+pub(super) struct Answer(Vec<u8>);
+
+impl Answer {
+    /// Reads the body.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        serde_json::from_slice(&self.0)
+            .map_err(|error| Fault::Rejected(format!("the answer is not understood: {error}")))
+    }
+}
+
+/// The nodes of one cluster and the connections to them.
+pub(super) struct Cluster {
+    http: Client,
+    endpoints: Vec<Url>,
+}
+
+impl Cluster {
+    /// A client of the nodes at `endpoints`, of which there is at least one.
+    pub(super) fn new(endpoints: Vec<Url>) -> Result<Self, Error> {
+        let http = Client::builder()
+            .connect_timeout(CLIENT_CONNECT_TIMEOUT)
+            .timeout(CLIENT_TIMEOUT)
+            // A proxy between would lose the difference that `Fault` is about.
+            .no_proxy()
+            // And so would a retry made unseen.
+            .retry(reqwest::retry::never())
+            .build()?;
+        Ok(Self { http, endpoints })
+    }
+
+    /// The nodes, in the order in which they were given.
+    pub(super) fn endpoints(&self) -> &[Url] {
+        &self.endpoints
+    }
+
+    /// Sends one request to the node `turn`, counted around, and waits for its answer.
+    pub(super) async fn send<B: Serialize>(
+        &self,
+        turn: usize,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Answer, Fault> {
+        let mut url = self.endpoints[turn % self.endpoints.len()].clone();
+        url.set_path(path);
+        let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| transport(&error))?;
+        let status = response.status();
+        // A body cut short is a lost answer, whatever the status before it.
+        let body = response.bytes().await.map_err(|error| transport(&error))?.to_vec();
+        match status {
+            StatusCode::OK | StatusCode::TOO_MANY_REQUESTS => Ok(Answer(body)),
+            _ => Err(problem(status, &body)),
+        }
+    }
+
+    /// Asks a question that changes nothing, at one node after the other, until one answers or
+    /// `patience` is over.
+    ///
+    /// # Errors
+    /// The last fault, in words; a [`Fault::Rejected`] at once.
+    pub(super) async fn ask<B: Serialize, T: DeserializeOwned>(
+        &self,
+        first: usize,
+        path: &str,
+        body: &B,
+        patience: Duration,
+    ) -> Result<T, String> {
+        let mut turns = Turns::new(self, first, patience);
+        loop {
+            let asked = self.send(turns.turn(), Method::POST, path, Some(body)).await;
+            let why = match asked.and_then(|answer| answer.json()) {
+                Ok(answer) => return Ok(answer),
+                Err(Fault::Rejected(why)) => return Err(format!("{path}: {why}")),
+                Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
+            };
+            if !turns.next().await {
+                return Err(format!("{path}: no answer in time: {why}"));
+            }
+        }
+    }
+}
+
+/// Whose turn it is to be asked: every node in order, with a pause after each round.
+pub(super) struct Turns {
+    turn: usize,
+    round: usize,
+    tried: usize,
+    deadline: Instant,
+}
+
+impl Turns {
+    /// Begins at the node `first`, counted around; ends when `patience` is over.
+    pub(super) fn new(cluster: &Cluster, first: usize, patience: Duration) -> Self {
+        let deadline = Instant::now() + patience;
+        Self { turn: first, round: cluster.endpoints.len(), tried: 0, deadline }
+    }
+
+    /// The node to ask.
+    pub(super) fn turn(&self) -> usize {
+        self.turn
+    }
+
+    /// The time that is left.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Goes on to the next node; false when there is no time left.
+    pub(super) async fn next(&mut self) -> bool {
+        self.turn += 1;
+        self.tried += 1;
+        if self.tried.is_multiple_of(self.round) {
+            sleep(CLIENT_PAUSE).await;
+        }
+        !self.left().is_zero()
+    }
+}
+
+/// What a transport error says about the request.
+fn transport(error: &reqwest::Error) -> Fault {
+    let mut why = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        why = format!("{why}: {inner}");
+        source = inner.source();
+    }
+    if error.is_connect() {
+        Fault::Unchanged(why)
+    } else if error.is_builder() {
+        Fault::Rejected(why)
+    } else {
+        Fault::Unknown(why)
+    }
+}
+
+/// What an error answer says about the request. Only the two codes that promise it mean that
+/// nothing was changed; any other 5xx leaves the fate open.
+fn problem(status: StatusCode, body: &[u8]) -> Fault {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or_default();
+    let why = match problem["detail"].as_str() {
+        Some(detail) => format!("{status}: {detail}"),
+        None => status.to_string(),
+    };
+    match (status, code) {
+        (StatusCode::SERVICE_UNAVAILABLE, "overloaded" | "no_leader") => Fault::Unchanged(why),
+        // The object is full, and stays so.
+        (StatusCode::INSUFFICIENT_STORAGE, _) => Fault::Rejected(why),
+        _ if status.is_server_error() => Fault::Unknown(why),
+        _ => Fault::Rejected(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_promise_means_that_nothing_was_changed() {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let fault = problem(unavailable, br#"{"code":"no_leader","detail":"none"}"#);
+        assert_eq!(fault, Fault::Unchanged("503 Service Unavailable: none".into()));
+        let fault = problem(unavailable, br#"{"code":"overloaded"}"#);
+        assert!(matches!(fault, Fault::Unchanged(_)));
+        for body in [&br#"{"code":"unknown_outcome"}"#[..], b"", b"<html>"] {
+            assert!(matches!(problem(unavailable, body), Fault::Unknown(_)));
+        }
+        assert!(matches!(problem(StatusCode::INTERNAL_SERVER_ERROR, b""), Fault::Unknown(_)));
+        assert!(matches!(problem(StatusCode::BAD_REQUEST, b""), Fault::Rejected(_)));
+    }
+}

@@ -1,0 +1,70 @@
+//! The room of the commands that talk to a running cluster from outside, as any client does.
+//!
+//! It knows the HTTP API and `limits`, and no other room: what it can do, a user can do.
+
+mod access_log;
+mod cluster;
+mod ledger;
+pub mod replay;
+mod run;
+pub mod status;
+mod summary;
+mod wire;
+
+use std::path::PathBuf;
+
+use reqwest::Url;
+pub use summary::{Audit, Latency, Percentiles, Summary, UnknownFates};
+
+/// Why a command could not be carried out at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds not one line of an access log.
+    #[error("{} holds no line in the combined log format", path.display())]
+    NoLines {
+        /// The file, as it was named.
+        path: PathBuf,
+    },
+    /// The HTTP client cannot be made.
+    #[error("cannot make an HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// No endpoint answered in time, or one said that it never will.
+    #[error("{0}")]
+    Cluster(String),
+}
+
+/// Where the nodes are.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Endpoints {
+    /// A node's URL; give it once for each node.
+    #[arg(
+        long = "endpoint",
+        value_name = "URL",
+        env = "TALLYKEEP_ENDPOINT",
+        value_delimiter = ',',
+        value_parser = endpoint,
+        default_values = ["http://127.0.0.1:7001", "http://127.0.0.1:7002", "http://127.0.0.1:7003"]
+    )]
+    pub urls: Vec<Url>,
+}
+
+/// Reads an endpoint: `http://host:port`, with nothing after it but perhaps a slash.
+fn endpoint(text: &str) -> Result<Url, String> {
+    let url =
+        Url::parse(text).map_err(|error| format!("{error}; an example: http://127.0.0.1:7001"))?;
+    if url.scheme() != "http" || !url.has_host() {
+        return Err("an endpoint is like http://127.0.0.1:7001".into());
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err("an endpoint is a host and a port, without a path".into());
+    }
+    Ok(url)
+}

@@ -1,0 +1,99 @@
+//! The `tallykeep` binary: arguments, settings, logging; everything else is in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tallykeep::client::{replay, status};
+use tallykeep::config::Settings;
+use tallykeep::server;
+use tallykeep::telemetry::{self, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exact rate limits and a durable audit log, on three machines of your own.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node of a cluster.
+    Serve {
+        /// The node's configuration; `cluster/node1.toml` is one, with comments.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The node's data folder, instead of the one in the configuration.
+        #[arg(long, value_name = "FOLDER")]
+        data: Option<PathBuf>,
+        /// How log lines on standard error look.
+        #[arg(long, value_enum, default_value = "text")]
+        log_format: LogFormat,
+    },
+    /// Run one node by itself, without configuration: for developers.
+    Dev {
+        /// Where the node keeps its data.
+        #[arg(long, value_name = "FOLDER", default_value = ".tallykeep")]
+        data: PathBuf,
+    },
+    /// Send every line of a web server's access log through the cluster.
+    Replay(replay::Args),
+    /// Show what each node says of itself.
+    Status(status::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    runtime.block_on(run(command))
+}
+
+async fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Serve { config, data, log_format } => {
+            telemetry::init(log_format);
+            match Settings::load(&config) {
+                Ok(settings) => serve(settings.with_data(data)).await,
+                Err(error) => fail(&error),
+            }
+        }
+        Command::Dev { data } => {
+            telemetry::init(LogFormat::Text);
+            serve(Settings::dev(data)).await
+        }
+        Command::Replay(arguments) => {
+            replay::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Status(arguments) => {
+            status::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> ExitCode {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return fail(&"signals cannot be caught");
+    };
+    let shutdown = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    match server::run(settings, shutdown).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("tallykeep: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,211 @@
+//! The composition root: opens the stores, starts Raft and the queues, binds both listeners, and
+//! takes all of it down again so that no request fails on account of it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use crate::clock::SystemClock;
+use crate::codec;
+use crate::config::Settings;
+use crate::http::{self, Api};
+use crate::peer::{self, Handler, Kind, Ordered, Reply};
+use crate::propose::{self, ForwardReply, Leader};
+use crate::raft::{Node, NodeAddress, RaftSettings};
+use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
+
+/// How long a stopping node tries to give leadership away.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a stopping node goes on answering, so that busy clients leave by themselves.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// Why a node stopped, other than because it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The settings name a file that cannot be used.
+    #[error("{0}")]
+    Settings(#[from] crate::config::SettingsError),
+    /// A listener could not be bound.
+    #[error("cannot listen for {whom} on {address}: {source}")]
+    Listen {
+        /// Clients or peers.
+        whom: &'static str,
+        /// `host:port`
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("the data in {path}: {source}")]
+    Data {
+        /// The data folder.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Raft stopped: a fault of the disk, or an entry that this build does not understand.
+    #[error("this node stopped: {0}")]
+    Stopped(String),
+}
+
+/// Runs one node until `shutdown` resolves, then stops it gracefully.
+///
+/// # Errors
+/// If the node cannot start, or stops by itself.
+pub async fn run(
+    settings: Settings,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let bindings = settings.bindings()?;
+    // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
+    let clients = listen("clients", settings.http()).await?;
+    let peers = listen("peers", settings.peer()).await?;
+
+    let clock = Arc::new(SystemClock::new());
+    let node = open(&settings, clock.clone()).await.map_err(|source| data(&settings, source))?;
+    let proposals = propose::start(&node, clock, settings.retention_ms);
+
+    let answers = Arc::new(PeerRequests { node: node.clone(), leader: proposals.leader });
+    let listening = peer::listen(peers, settings.cluster.clone(), settings.id, answers);
+    let mut background = tokio::task::JoinSet::new();
+    background.spawn(listening);
+    let maintained = node.clone();
+    background.spawn(async move { maintained.maintain().await });
+    let joining = node.clone();
+    let mut joined = tokio::spawn(async move { joining.join().await });
+
+    let api = Api::new(proposals.proposer, node.reads(), node.clone(), bindings);
+    let draining = Arc::new(AtomicBool::new(false));
+    let (stop, stopping) = oneshot::channel::<()>();
+    let serving = tokio::spawn(http::serve(clients, http::router(api), draining.clone(), async {
+        // Dropped or sent: both mean that it is time.
+        let _ = stopping.await;
+    }));
+    tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
+
+    let mut is_joined = false;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let failure = loop {
+        tokio::select! {
+            () = &mut shutdown => break None,
+            reason = node.stopped() => break Some(ServeError::Stopped(reason)),
+            result = &mut joined, if !is_joined => {
+                is_joined = true;
+                if let Err(error) = result.map_err(io::Error::other).flatten() {
+                    break Some(data(&settings, error));
+                }
+            }
+        }
+    };
+
+    if failure.is_none() {
+        tracing::info!("stopping: handing over and finishing what is under way");
+        node.start_draining();
+        draining.store(true, Ordering::Release);
+        tokio::join!(node.hand_over(HAND_OVER_TIMEOUT), sleep(LINGER));
+    }
+    drop(stop);
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the client listener failed");
+    }
+    joined.abort();
+    background.shutdown().await;
+    let flushed = node.shutdown().await;
+    match failure {
+        Some(failure) => Err(failure),
+        None => flushed.map_err(|source| data(&settings, source)),
+    }
+}
+
+fn data(settings: &Settings, source: io::Error) -> ServeError {
+    ServeError::Data { path: settings.data.display().to_string(), source }
+}
+
+async fn listen(whom: &'static str, address: &str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen {
+        whom,
+        address: address.to_owned(),
+        source,
+    })
+}
+
+async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> {
+    let dir = settings.data.clone();
+    let options = StateOptions {
+        block_cache_bytes: settings.storage.block_cache_bytes,
+        write_buffer_bytes: settings.storage.write_buffer_bytes,
+    };
+    let opened = tokio::task::spawn_blocking(move || open_stores(&dir, options));
+    let (log, state, snapshots) = opened.await.map_err(io::Error::other)??;
+    let members: BTreeMap<u64, NodeAddress> = settings
+        .nodes
+        .iter()
+        .map(|node| (node.id, NodeAddress { http: node.http.clone(), peer: node.peer.clone() }))
+        .collect();
+    let raft = RaftSettings {
+        cluster: settings.cluster.clone(),
+        id: settings.id,
+        members,
+        dir: settings.data.clone(),
+        heartbeat_ms: settings.raft.heartbeat_ms,
+        election_min_ms: settings.raft.election_min_ms,
+        election_max_ms: settings.raft.election_max_ms,
+        snapshot_log_bytes: settings.snapshot_log_bytes,
+    };
+    Node::start(raft, clock, log, state, snapshots).await
+}
+
+type Stores = (LogStore, StateStore, Snapshots);
+
+fn open_stores(dir: &Path, options: StateOptions) -> io::Result<Stores> {
+    std::fs::create_dir_all(dir)?;
+    let state = StateStore::open(&dir.join("state"), options)?;
+    let log = LogStore::open(&dir.join("log"), state.flushed())?;
+    Ok((log, state, Snapshots::open(dir)?))
+}
+
+/// Answers what other nodes ask: Raft's requests, and groups for the leader.
+struct PeerRequests {
+    node: Node,
+    leader: Leader,
+}
+
+impl Handler for PeerRequests {
+    fn call(
+        &self,
+        from: u64,
+        kind: Kind,
+        payload: Bytes,
+    ) -> BoxFuture<'static, io::Result<Vec<u8>>> {
+        let (node, leader) = (self.node.clone(), self.leader.clone());
+        Box::pin(async move {
+            if kind != Kind::Forward {
+                return node.answer(from, kind, &payload).await;
+            }
+            let reply = match leader.submit(codec::decode(&payload)?).await {
+                Ok(outcome) => ForwardReply::Decided(outcome),
+                Err(error) => ForwardReply::Refused(error),
+            };
+            Ok(codec::encode(&reply))
+        })
+    }
+
+    fn appends(
+        &self,
+        requests: mpsc::Receiver<Ordered>,
+        replies: mpsc::Sender<Reply>,
+    ) -> BoxFuture<'static, ()> {
+        let node = self.node.clone();
+        Box::pin(async move { node.answer_appends(requests, replies).await })
+    }
+}
