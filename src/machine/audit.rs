@@ -55,7 +55,7 @@ impl<'a> EntryRecord<'a> {
     /// Reads a row's value.
     ///
     /// # Errors
-    /// `InvalidData` if it is shorter than its header.
+    /// `InvalidData` if it is shorter than its header, or has another mark than 0 or 1.
     pub fn decode(value: &'a [u8]) -> io::Result<Self> {
         let (header, body) = value
             .split_first_chunk::<ENTRY_HEADER_BYTES>()
@@ -65,7 +65,11 @@ impl<'a> EntryRecord<'a> {
         for (term, bytes) in terms.iter_mut().zip(hashes.as_chunks::<9>().0) {
             let (has, hash) = bytes.split_first_chunk::<1>().expect("9 bytes");
             let hash = hash.first_chunk::<8>().expect("8 bytes");
-            *term = (has[0] == 1).then(|| u64::from_be_bytes(*hash));
+            *term = match has[0] {
+                0 => None,
+                1 => Some(u64::from_be_bytes(*hash)),
+                _ => return Err(damaged("an entry's header")),
+            };
         }
         Ok(Self { at_ms: u64::from_be_bytes(*ms), terms, body })
     }
@@ -207,4 +211,26 @@ fn trim(rows: &mut Overlay, shard: &mut Shard, cutoff_ms: u64, budget: usize) ->
 
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the state is damaged: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_record_has_the_documented_bytes() {
+        let terms = [Some(1), None, Some(u64::MAX), None];
+        let record = EntryRecord { at_ms: 258, terms, body: b"{}" };
+        let value = record.encode();
+        assert_eq!(
+            hex::encode(&value),
+            "0000000000000102\
+             010000000000000001000000000000000000\
+             01ffffffffffffffff000000000000000000\
+             7b7d"
+        );
+        assert_eq!(EntryRecord::decode(&value).unwrap(), record);
+        assert!(EntryRecord::decode(&value[..ENTRY_HEADER_BYTES - 1]).is_err());
+        assert!(EntryRecord::decode(&[2; ENTRY_HEADER_BYTES]).is_err());
+    }
 }

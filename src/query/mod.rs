@@ -3,8 +3,8 @@
 //! Everything here is a pure function of a [`Snapshot`]: no async, no clock, no store. A query runs
 //! over *shards* in the order of their days, and in each shard over *sequence numbers*. Times
 //! never decrease with the sequence inside a shard, so a time range is a range of sequence numbers
-//! ([`span`]); equality filters are intersections of index streams, which list sequence numbers too
-//! ([`index`]). So a position in the log is a sequence number and never a time, and a cursor
+//! (`span.rs`); equality filters are intersections of index streams, which list sequence numbers
+//! too (`index.rs`). So a position in the log is a sequence number and never a time, and a cursor
 //! neither skips nor repeats an entry, also within one millisecond and while the log grows.
 //!
 //! Memory is constant: rows are read in chunks that adapt to their size.

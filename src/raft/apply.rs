@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::entry::RaftEntry;
-use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
@@ -152,6 +152,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             ));
         }
         self.publish(applied);
+        // One that was received here is kept already; openraft may also hand over any other.
+        let newest = self.snapshots.newest();
+        if newest.is_none_or(|newest| newest.path() != snapshot.path()) {
+            self.get_snapshot_builder().await.build_snapshot().await?;
+        }
         tracing::info!(applied = applied.map(|id| id.index), "installed a snapshot");
         Ok(())
     }
