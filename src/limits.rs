@@ -132,7 +132,7 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 5_000;
 /// One frame between peers: a log entry, or many, or a piece of a snapshot.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries' bytes that one append carries to a follower, if more than one entry.
-pub const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Appends that a leader has under way to one follower.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
 /// Requests that wait on one link to a peer.

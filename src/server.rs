@@ -13,14 +13,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::clock::SystemClock;
 use crate::codec;
 use crate::config::Settings;
 use crate::http::{self, Api};
 use crate::peer::{self, Handler, Kind, Ordered, Reply};
-use crate::propose::{self, ForwardReply, Leader};
+use crate::limits;
+use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings};
 use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
 
@@ -192,9 +193,12 @@ impl Handler for PeerRequests {
             if kind != Kind::Forward {
                 return node.answer(from, kind, &payload).await;
             }
-            let reply = match leader.submit(codec::decode(&payload)?).await {
-                Ok(outcome) => ForwardReply::Decided(outcome),
-                Err(error) => ForwardReply::Refused(error),
+            // No caller waits for longer; its place on the connection is for others.
+            let submitted = leader.submit(codec::decode(&payload)?);
+            let reply = match timeout(limits::REQUEST_TIMEOUT, submitted).await {
+                Ok(Ok(outcome)) => ForwardReply::Decided(outcome),
+                Ok(Err(error)) => ForwardReply::Refused(error),
+                Err(_) => ForwardReply::Refused(SubmitError::Unknown),
             };
             Ok(codec::encode(&reply))
         })

@@ -14,7 +14,7 @@
 //!   the machine must not be used again.
 //!
 //! Deliberately absent: JSON, HTTP, names of bindings, and every decision about *when* to tick.
-#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::float_arithmetic)]
 
 pub mod audit;
 mod command;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -80,7 +81,7 @@ async fn run(address: String, hello: Hello, silence: Duration, mut waiting: mpsc
                 tracing::debug!(peer = hello.to, address, %error, "peer not reached");
                 let refuse = |call: Call| {
                     let error = io::Error::new(error.kind(), error.to_string());
-                    call.reply.send(Err(error)).ok();
+                    let _ = call.reply.send(Err(error));
                 };
                 refuse(first);
                 // Those that queued meanwhile were waiting for the same connection.
@@ -112,7 +113,16 @@ async fn connect(
     Ok(connection)
 }
 
+/// Replies that are owed, by request id, and when the peer was last heard of.
+struct Owed {
+    replies: BTreeMap<u64, oneshot::Sender<io::Result<Bytes>>>,
+    heard: Instant,
+}
+
 /// Sends calls and hands out replies until the connection breaks or the link is dropped.
+///
+/// Writing and reading are apart: a writer that waits for the peer to read must not keep this side
+/// from reading, or the two would wait for each other.
 async fn converse(
     connection: Framed<TcpStream, LengthDelimitedCodec>,
     silence: Duration,
@@ -120,67 +130,80 @@ async fn converse(
     waiting: &mut mpsc::Receiver<Call>,
 ) {
     let (mut sink, mut stream) = connection.split();
-    let mut pending: BTreeMap<u64, oneshot::Sender<io::Result<Bytes>>> = BTreeMap::new();
-    let mut next_id = 0u64;
-    let mut heard = Instant::now();
-    let mut check = interval(silence / 4);
-    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut call = Some(first);
-    let why = loop {
-        if let Some(Call { kind, payload, reply }) = call.take() {
-            if pending.is_empty() {
-                heard = Instant::now();
-            }
+    let owed = Mutex::new(Owed { replies: BTreeMap::new(), heard: Instant::now() });
+    let write = async {
+        let mut next_id = 0u64;
+        let mut call = Some(first);
+        loop {
+            let Some(Call { kind, payload, reply }) = call.take() else {
+                sink.flush().await?;
+                call = waiting.recv().await;
+                if call.is_none() {
+                    return Err(broken("the link was closed"));
+                }
+                continue;
+            };
             next_id += 1;
-            pending.insert(next_id, reply);
+            {
+                let mut owed = lock(&owed);
+                if owed.replies.is_empty() {
+                    owed.heard = Instant::now();
+                }
+                owed.replies.insert(next_id, reply);
+            }
             let mut frame = BytesMut::with_capacity(9 + payload.len());
             frame.put_u64(next_id);
             frame.put_u8(kind as u8);
             frame.put(payload);
-            // Feed what waits before flushing, so that many small frames share one write.
-            if let Err(error) = sink.feed(frame.freeze()).await {
-                break error.to_string();
+            sink.feed(frame.freeze()).await?;
+            // What waits is fed before the flush, so that many small frames share one write.
+            call = waiting.try_recv().ok();
+        }
+    };
+    let read = async {
+        while let Some(frame) = stream.next().await {
+            let mut frame = frame?;
+            if frame.len() < 9 {
+                return Err(broken("the peer sent a frame without a header"));
             }
-            if let Ok(more) = waiting.try_recv() {
-                call = Some(more);
-                continue;
-            }
-            if let Err(error) = sink.flush().await {
-                break error.to_string();
+            let (id, kind) = (frame.get_u64(), frame.get_u8());
+            let answer = match kind {
+                REPLY_DONE => Ok(frame.freeze()),
+                _ => Err(io::Error::other(String::from_utf8_lossy(&frame).into_owned())),
+            };
+            let mut owed = lock(&owed);
+            owed.heard = Instant::now();
+            if let Some(reply) = owed.replies.remove(&id) {
+                // Who called may have given up.
+                let _ = reply.send(answer);
             }
         }
-        tokio::select! {
-            next = waiting.recv() => match next {
-                Some(next) => call = Some(next),
-                None => break "the link was closed".to_owned(),
-            },
-            frame = stream.next() => {
-                heard = Instant::now();
-                match frame {
-                    Some(Ok(mut frame)) if frame.len() >= 9 => {
-                        let (id, kind) = (frame.get_u64(), frame.get_u8());
-                        let answer = match kind {
-                            REPLY_DONE => Ok(frame.freeze()),
-                            _ => Err(io::Error::other(String::from_utf8_lossy(&frame).into_owned())),
-                        };
-                        if let Some(reply) = pending.remove(&id) {
-                            reply.send(answer).ok();
-                        }
-                    }
-                    Some(Ok(_)) => break "the peer sent a frame without a header".to_owned(),
-                    Some(Err(error)) => break error.to_string(),
-                    None => break "the peer closed the connection".to_owned(),
-                }
-            }
-            _ = check.tick() => {
-                pending.retain(|_, reply| !reply.is_closed());
-                if !pending.is_empty() && heard.elapsed() > silence {
-                    break format!("the peer was silent for {} ms", heard.elapsed().as_millis());
-                }
+        Err(broken("the peer closed the connection"))
+    };
+    let watch = async {
+        let mut ticks = interval(silence / 4);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let mut owed = lock(&owed);
+            owed.replies.retain(|_, reply| !reply.is_closed());
+            if !owed.replies.is_empty() && owed.heard.elapsed() > silence {
+                let silent_ms = owed.heard.elapsed().as_millis();
+                return Err(broken(format!("the peer was silent for {silent_ms} ms")));
             }
         }
     };
-    for (_, reply) in pending {
-        reply.send(Err(broken(why.clone()))).ok();
+    let ended: io::Result<()> = tokio::select! {
+        ended = write => ended,
+        ended = read => ended,
+        ended = watch => ended,
+    };
+    let why = ended.err().map_or_else(String::new, |error| error.to_string());
+    for (_, reply) in std::mem::take(&mut lock(&owed).replies) {
+        let _ = reply.send(Err(broken(why.clone())));
     }
+}
+
+fn lock(owed: &Mutex<Owed>) -> MutexGuard<'_, Owed> {
+    owed.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 pub use forward::ForwardReply;
-pub use leader::Leader;
+pub use leader::{Leader, SubmitError};
 
 use clock::ClusterClock;
 

@@ -8,6 +8,7 @@
 //! neither skips nor repeats an entry, also within one millisecond and while the log grows.
 //!
 //! Memory is constant: rows are read in chunks that adapt to their size.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::float_arithmetic)]
 
 mod csv;
 mod cursor;

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::{Stream, TryStreamExt, stream};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
@@ -105,21 +106,27 @@ impl Log {
     }
 }
 
+/// A range of indexes, from inclusive to exclusive.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index + 1,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(index) => index.saturating_add(1),
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to)
+}
+
 impl RaftLogReader<TypeConfig> for Log {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
-        let from = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(index) => index.saturating_add(1),
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
+        let (from, to) = bounds(&range);
         let mut entries: Vec<Entry> = Vec::new();
         // Memory may hold the first ones alone, or the store give a part at a time.
         loop {
@@ -130,6 +137,26 @@ impl RaftLogReader<TypeConfig> for Log {
             }
             entries.extend(more);
         }
+    }
+
+    /// What is to be applied is read a piece at a time: after a restart it may be the whole log.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (from, to) = bounds(&range);
+        let log = self.clone();
+        let pieces = stream::try_unfold(from, move |next| {
+            let piece = log.read(next, to, limits::APPEND_BYTES_MAX);
+            std::future::ready(piece.map(|piece| {
+                let last = piece.last()?.index();
+                Some((stream::iter(piece.into_iter().map(Ok)), last + 1))
+            }))
+        });
+        pieces.try_flatten()
     }
 
     async fn limited_get_log_entries(
