@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Identifiers, object names, `type`, `action`, `userId`, `ip`: at most this many bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
+/// An object's name: room for `type:identifier`.
+pub const OBJECT_NAME_BYTES_MAX: usize = 2 * NAME_BYTES_MAX + 1;
 /// `details` of an audit entry, white space outside strings not counted.
 pub const DETAILS_BYTES_MAX: usize = 256 * 1024;
 /// A request body.
@@ -115,6 +117,8 @@ pub const SESSION_ANSWERS_MAX: usize = 64;
 pub const TICK_WINDOWS_MAX: usize = 2048;
 /// Audit entries that one tick removes one by one.
 pub const TICK_ENTRIES_MAX: usize = 2048;
+/// Audit entries that a tick reads at a time, bodies and all, until it meets one that is not due.
+pub const TICK_READ_ENTRIES: usize = 16;
 /// Audit shards that one tick looks at.
 pub const TICK_SHARDS_MAX: usize = 32;
 /// Retention of audit entries where the configuration says nothing: 30 days.

@@ -27,10 +27,10 @@ pub(super) async fn log(State(api): State<Arc<Api>>, Payload(body): Payload) -> 
 /// `POST /do/{binding}/…/log`: into the path's shard.
 pub(super) async fn log_object(
     State(api): State<Arc<Api>>,
-    Shard(object): Shard,
+    Shard { object, key }: Shard,
     Payload(body): Payload,
 ) -> Result<Response> {
-    append(&api, ShardRef::Object(object), json::entry(&body)?).await
+    append(&api, ShardRef::Object { object, key }, json::entry(&body)?).await
 }
 
 /// `POST /query`: over all shards that the time range touches.
@@ -42,7 +42,7 @@ pub(super) async fn query(State(api): State<Arc<Api>>, Payload(body): Payload) -
 /// `POST /do/{binding}/…/query`: within the path's shard.
 pub(super) async fn query_object(
     State(api): State<Arc<Api>>,
-    Shard(object): Shard,
+    Shard { object, .. }: Shard,
     Payload(body): Payload,
 ) -> Result<Response> {
     read(&api, Scope::Object(object), json::query(&body)?).await

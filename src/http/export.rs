@@ -39,7 +39,7 @@ pub(super) async fn export(State(api): State<Arc<Api>>, uri: Uri) -> Result<Resp
 /// `GET /do/{binding}/…/export`: the path's shard.
 pub(super) async fn export_object(
     State(api): State<Arc<Api>>,
-    Shard(object): Shard,
+    Shard { object, .. }: Shard,
     uri: Uri,
 ) -> Result<Response> {
     start(&api, Scope::Object(object), parameters(uri.query().unwrap_or_default())?).await

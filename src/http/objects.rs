@@ -18,13 +18,17 @@ use crate::machine::ObjectRef;
 pub(super) struct Limiter(pub(super) ObjectRef);
 
 /// The audit shard that a path names.
-pub(super) struct Shard(pub(super) ObjectRef);
+pub(super) struct Shard {
+    pub(super) object: ObjectRef,
+    /// The key of its namespace.
+    pub(super) key: [u8; 32],
+}
 
 impl FromRequestParts<Arc<Api>> for Limiter {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
-        object(parts.uri.path(), api, Class::RateLimiter).map(Self)
+        object(parts.uri.path(), api, Class::RateLimiter).map(|(object, _)| Self(object))
     }
 }
 
@@ -32,12 +36,13 @@ impl FromRequestParts<Arc<Api>> for Shard {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
-        object(parts.uri.path(), api, Class::AuditLogger).map(Self)
+        let (object, binding) = object(parts.uri.path(), api, Class::AuditLogger)?;
+        Ok(Self { object, key: *binding.namespace.key() })
     }
 }
 
-/// The object of `/do/{binding}/{name or id}/{which}/…`, if the binding is of `class`.
-fn object(path: &str, api: &Api, class: Class) -> Result<ObjectRef> {
+/// The object of `/do/{binding}/{name or id}/{which}/…`, and its binding, if that is of `class`.
+fn object<'a>(path: &str, api: &'a Api, class: Class) -> Result<(ObjectRef, &'a Binding)> {
     let mut segments = path.split('/').skip(2);
     // The router lets an empty segment pass. workerd knows an object of the empty name, but a path
     // with `//` in it is one that proxies shorten.
@@ -54,18 +59,19 @@ fn object(path: &str, api: &Api, class: Class) -> Result<ObjectRef> {
         let class = binding.class.name();
         return Err(not_found(format!("{name} binds the class {class}, which has no such route")));
     }
-    match by {
-        "name" => by_name(binding, which),
-        _ => by_id(binding, which),
-    }
+    let object = match by {
+        "name" => by_name(binding, which)?,
+        _ => by_id(binding, which)?,
+    };
+    Ok((object, binding))
 }
 
 fn by_name(binding: &Binding, name: &str) -> Result<ObjectRef> {
     let name = percent_decode(name, "the object's name")?;
-    if name.len() > limits::NAME_BYTES_MAX {
+    if name.len() > limits::OBJECT_NAME_BYTES_MAX {
         return Err(Error::invalid(
             "name_too_long",
-            format!("an object's name may have at most {} bytes", limits::NAME_BYTES_MAX),
+            format!("an object's name may have at most {} bytes", limits::OBJECT_NAME_BYTES_MAX),
         ));
     }
     Ok(binding.namespace.object(&name))

@@ -85,11 +85,21 @@ pub(super) fn append(
     let object = keys::object(&append.object);
     let mut record = match rows.get(Table::Object, &object)? {
         Some(value) => codec::decode::<ObjectRecord>(&value)?,
-        None => open(rows, now_ms, shards, append),
+        None => open(rows, now_ms, shards, &object),
     };
     let ObjectState::Shard(shard) = &mut record.state else {
         return Ok(Outcome::Refused(Refusal::OtherClass));
     };
+    // A shard by date may have been made by its name or its id, before anyone came by the day.
+    if shard.day.is_none()
+        && let Some(day) = append.day
+    {
+        shard.day = Some(day);
+        rows.put(Table::Day, keys::day(append.object.namespace, day), append.object.id.0.to_vec());
+    }
+    if record.name.is_none() {
+        record.name.clone_from(&append.object.name);
+    }
     let sequence = shard.next_sequence;
     for (field, term) in Field::ALL.into_iter().zip(append.terms) {
         if let Some(term) = term {
@@ -107,20 +117,15 @@ pub(super) fn append(
 }
 
 /// A new shard for its first entry.
-fn open(rows: &mut Overlay, now_ms: u64, shards: &mut u64, append: &Append) -> ObjectRecord {
+fn open(rows: &mut Overlay, now_ms: u64, shards: &mut u64, object: &[u8]) -> ObjectRecord {
     *shards += 1;
-    let object = keys::object(&append.object);
-    rows.put(Table::Alarm, keys::alarm(Alarm::Shard, now_ms, &object), Vec::new());
-    if let Some(day) = append.day {
-        let key = keys::day(append.object.namespace, day);
-        rows.put(Table::Day, key, append.object.id.0.to_vec());
-    }
+    rows.put(Table::Alarm, keys::alarm(Alarm::Shard, now_ms, object), Vec::new());
     ObjectRecord {
-        name: append.object.name.clone(),
+        name: None,
         created_ms: now_ms,
         state: ObjectState::Shard(Shard {
             number: *shards,
-            day: append.day,
+            day: None,
             first_sequence: 0,
             next_sequence: 0,
             first_ms: now_ms,
@@ -185,28 +190,33 @@ fn remove(rows: &mut Overlay, object: &[u8], shard: &Shard) {
 ///
 /// The shard has a later entry, so it never becomes empty.
 fn trim(rows: &mut Overlay, shard: &mut Shard, cutoff_ms: u64, budget: usize) -> io::Result<usize> {
-    let from = keys::entry(shard.number, shard.first_sequence);
     let (_, to) = keys::entries(shard.number);
     let mut removed = 0;
-    for (key, value) in rows.scan(Table::Entry, &from, &to, budget + 1)? {
-        let entry = EntryRecord::decode(&value)?;
-        shard.first_ms = entry.at_ms;
-        if entry.at_ms > cutoff_ms || removed == budget {
-            break;
+    loop {
+        let from = keys::entry(shard.number, shard.first_sequence);
+        let next = rows.scan(Table::Entry, &from, &to, limits::TICK_READ_ENTRIES)?;
+        if next.is_empty() {
+            return Err(damaged("a shard without its last entry"));
         }
-        let sequence = keys::sequence(&key).ok_or_else(|| damaged("an entry's key"))?;
-        for (field, term) in Field::ALL.into_iter().zip(entry.terms) {
-            if let Some(term) = term {
-                let key = keys::index(shard.number, field, term, sequence);
-                rows.delete(Table::Index, key);
+        for (key, value) in next {
+            let entry = EntryRecord::decode(&value)?;
+            shard.first_ms = entry.at_ms;
+            if entry.at_ms > cutoff_ms || removed == budget {
+                return Ok(removed);
             }
+            let sequence = keys::sequence(&key).ok_or_else(|| damaged("an entry's key"))?;
+            for (field, term) in Field::ALL.into_iter().zip(entry.terms) {
+                if let Some(term) = term {
+                    let key = keys::index(shard.number, field, term, sequence);
+                    rows.delete(Table::Index, key);
+                }
+            }
+            shard.bytes -= entry.body.len() as u64;
+            shard.first_sequence = sequence + 1;
+            rows.delete(Table::Entry, key);
+            removed += 1;
         }
-        shard.bytes -= entry.body.len() as u64;
-        shard.first_sequence = sequence + 1;
-        rows.delete(Table::Entry, key);
-        removed += 1;
     }
-    Ok(removed)
 }
 
 fn damaged(what: &str) -> io::Error {
@@ -215,6 +225,11 @@ fn damaged(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use super::super::memory::Memory;
+    use super::super::*;
     use super::*;
 
     #[test]
@@ -232,5 +247,66 @@ mod tests {
         assert_eq!(EntryRecord::decode(&value).unwrap(), record);
         assert!(EntryRecord::decode(&value[..ENTRY_HEADER_BYTES - 1]).is_err());
         assert!(EntryRecord::decode(&[2; ENTRY_HEADER_BYTES]).is_err());
+    }
+
+    /// A view that counts the entries that are read.
+    struct Counting<'a> {
+        rows: &'a Memory,
+        entries: Cell<usize>,
+    }
+
+    impl View for Counting<'_> {
+        fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+            self.rows.get(table, key)
+        }
+
+        fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
+            let rows = self.rows.scan(table, from, to, limit)?;
+            if table == Table::Entry {
+                self.entries.set(self.entries.get() + rows.len());
+            }
+            Ok(rows)
+        }
+    }
+
+    /// A body may have hundreds of kilobytes, and in a log that is as old as its retention a tick
+    /// comes with nearly every entry.
+    #[test]
+    fn a_tick_reads_few_entries_beyond_those_that_are_due() {
+        let mut rows = Memory::default();
+        let mut machine = Machine::load(&rows).unwrap();
+        let append = Command::Append(Append {
+            object: Namespace::new("test-Object").object("log"),
+            day: None,
+            id: [0; 16],
+            terms: Terms::default(),
+            body: bytes::Bytes::from_static(b"{}"),
+        });
+        let group = |session, sequence, commands| Group {
+            session,
+            sequence,
+            answered_below: 0,
+            commands: Arc::new(commands),
+        };
+        for (at_ms, group) in [
+            (1, group(0, 0, vec![Command::OpenSession { node: 1 }])),
+            (1, group(1, 1, vec![append.clone()])),
+            (2, group(1, 2, vec![append; limits::TICK_ENTRIES_MAX])),
+        ] {
+            let batch = Batch { at_ms, groups: vec![group] };
+            let (_, effects) = machine.apply(&rows, &batch).unwrap();
+            rows.make(&effects);
+        }
+        let view = Counting { rows: &rows, entries: Cell::new(0) };
+        let tick = group(0, 0, vec![Command::Tick(Tick { retention_ms: 10 })]);
+        let batch = Batch { at_ms: 11, groups: vec![tick] };
+        let (outcomes, _) = machine.apply(&view, &batch).unwrap();
+        let ticked = Ticked { entries: 1, ..Ticked::default() };
+        assert_eq!(outcomes, [GroupOutcome::Done(vec![Outcome::Ticked(ticked)])]);
+        assert!(
+            view.entries.get() <= limits::TICK_READ_ENTRIES,
+            "{} entries were read",
+            view.entries.get()
+        );
     }
 }

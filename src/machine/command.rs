@@ -115,7 +115,12 @@ pub enum ShardRef {
         key: [u8; 32],
     },
     /// One object, named by the client.
-    Object(ObjectRef),
+    Object {
+        /// The object.
+        object: ObjectRef,
+        /// The namespace's key, by which the shard of the day is known when it comes as an id.
+        key: [u8; 32],
+    },
 }
 
 /// Guide, "POST /log": an entry whose bytes the leader has made.
@@ -123,7 +128,8 @@ pub enum ShardRef {
 pub struct Append {
     /// The shard.
     pub object: ObjectRef,
-    /// The shard's day (days since the Unix epoch) if it is one of the shards by date.
+    /// The shard's day (days since the Unix epoch) if it is one of the shards by date: those whose
+    /// name is one, `2024-01-15`. The root's queries run over these.
     pub day: Option<u32>,
     /// The entry's UUIDv7.
     pub id: [u8; 16],

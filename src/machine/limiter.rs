@@ -3,13 +3,13 @@
 //! A cell counts the admitted requests of one identifier. Its window starts at the first admitted
 //! request and is over when `now >= windowStart + windowMs`, with the `windowMs` of the request
 //! that asks: the request's own config is what is applied, also when it differs from the last one.
-//! A refused request writes nothing.
+//! A refused request is not counted and does not move the window. It writes nothing, but for one
+//! case: its window is longer than any before, and the end that it is told has to hold.
 //!
 //! Invariants:
 //! - A cell is there exactly while one alarm row names it, at [`Cell::alarm_ms`].
-//! - [`Cell::ends_ms`] is the latest end that an admitted request gave the window. From then on the
-//!   cell counts as absent, whether or not a tick has removed it: no answer depends on when ticks
-//!   run.
+//! - [`Cell::ends_ms`] is the latest end that any request was told. From then on the cell counts as
+//!   absent, whether or not a tick has removed it: no answer depends on when ticks run.
 //! - An object has a row exactly while it has cells.
 
 use std::io;
@@ -30,7 +30,7 @@ pub struct Cell {
     pub count: u64,
     /// When the window started, in ms since the Unix epoch.
     pub window_start_ms: u64,
-    /// When the window is over for every request seen so far, in ms since the Unix epoch.
+    /// The latest end of the window that a request was told, in ms since the Unix epoch.
     pub ends_ms: u64,
     /// The time in the cell's alarm row; never later than `ends_ms`.
     pub alarm_ms: u64,
@@ -50,6 +50,11 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Resul
         Outcome::Checked(Decision { allowed, limit: check.requests, remaining, reset_ms, now_ms })
     };
     if count >= check.requests {
+        if let Some(open) = open.filter(|open| open.ends_ms < reset_ms) {
+            // The window is longer than any before asked for, and its end is what is answered: so
+            // the cell has to stay until then.
+            rows.put(Table::Cell, key, codec::encode(&Cell { ends_ms: reset_ms, ..open }));
+        }
         return Ok(decision(false, 0));
     }
     let ends_ms = open.map_or(reset_ms, |open| open.ends_ms.max(reset_ms));

@@ -18,8 +18,16 @@
 
 pub mod audit;
 mod command;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod invariants;
 pub mod keys;
 pub mod limiter;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod model;
 pub mod object;
 mod outcome;
 pub mod session;
@@ -109,7 +117,7 @@ impl Machine {
             outcomes.push(self.group(&mut rows, group)?);
         }
         let mut effects = Effects { writes: rows.into_writes() };
-        self.registers.hash = chain(self.registers.hash, &effects);
+        self.registers.hash = chain(self.registers.hash, batch.at_ms, &effects);
         effects.writes.push(Write::Put {
             table: Table::Register,
             key: keys::MACHINE.to_vec(),
@@ -153,7 +161,8 @@ impl Machine {
         }
     }
 
-    /// A command that does no harm when it is applied twice.
+    /// A command that may be applied twice: a tick finds nothing left to do, and a second opening
+    /// ends the session of the first, whose node then opens another.
     fn outside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
         let now_ms = self.registers.now_ms;
         match command {
@@ -193,10 +202,11 @@ pub fn next_alarm(view: &dyn View, retention_ms: u64) -> io::Result<Option<u64>>
     Ok(window.into_iter().chain(shard).min())
 }
 
-/// The hash behind `before` once `effects` are made: lengths keep neighbours apart.
-fn chain(before: [u8; 32], effects: &Effects) -> [u8; 32] {
+/// The hash behind `before` once a batch of `at_ms` had `effects`: lengths keep neighbours apart.
+fn chain(before: [u8; 32], at_ms: u64, effects: &Effects) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(before);
+    hash.update(at_ms.to_be_bytes());
     let mut field = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);

@@ -123,22 +123,31 @@ impl Stamper {
     fn append(&mut self, draft: &Draft) -> Append {
         let id = self.id();
         let (object, day) = match &draft.shard {
-            ShardRef::Object(object) => (object.clone(), None),
             ShardRef::Day { namespace, key } => {
-                let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
-                (self.shard_of(*namespace, key, day), Some(day))
+                let (object, day) = self.today(*namespace, key);
+                (object, Some(day))
             }
+            ShardRef::Object { object, key } => match &object.name {
+                Some(name) => (object.clone(), named_day(name)),
+                // By its id alone: the guide's client makes the id of the day's name by itself.
+                None => match self.today(object.namespace, key) {
+                    (today, day) if today.id == object.id => (today, Some(day)),
+                    _ => (object.clone(), None),
+                },
+            },
         };
         Append { object, day, id, terms: draft.terms, body: body(id, self.at_ms, &draft.members) }
     }
 
-    fn shard_of(&mut self, namespace: NamespaceId, key: &[u8; 32], day: u32) -> ObjectRef {
+    /// The shard of the day of the stamp, and the day.
+    fn today(&mut self, namespace: NamespaceId, key: &[u8; 32]) -> (ObjectRef, u32) {
+        let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
         match &self.day {
-            Some((of, on, object)) if (*of, *on) == (namespace, day) => object.clone(),
+            Some((of, on, object)) if (*of, *on) == (namespace, day) => (object.clone(), day),
             _ => {
                 let object = Namespace::from_key(*key).object(&day_name(day));
                 self.day = Some((namespace, day, object.clone()));
-                object
+                (object, day)
             }
         }
     }
@@ -161,6 +170,13 @@ impl Stamper {
 fn day_name(day: u32) -> String {
     let date = chrono::DateTime::from_timestamp_millis((u64::from(day) * DAY_MS).cast_signed());
     date.map_or_else(|| "out-of-range".to_owned(), |date| date.format("%Y-%m-%d").to_string())
+}
+
+/// The day that a shard's name is, if it is one as [`day_name`] writes it.
+fn named_day(name: &str) -> Option<u32> {
+    let date = chrono::NaiveDate::parse_from_str(name, "%Y-%m-%d").ok()?;
+    let day = u32::try_from(date.signed_duration_since(chrono::NaiveDate::default()).num_days());
+    day.ok().filter(|day| day_name(*day) == name)
 }
 
 /// The bytes of an entry: made here, once, and never again.
@@ -201,5 +217,9 @@ mod tests {
     fn days_have_the_names_of_the_guide() {
         assert_eq!(day_name(19_737), "2024-01-15");
         assert_eq!(day_name(0), "1970-01-01");
+        assert_eq!(named_day("2024-01-15"), Some(19_737));
+        for name in ["2024-1-15", "2024-02-30", " 2024-01-15", "1969-12-31", "tenant", ""] {
+            assert_eq!(named_day(name), None, "{name:?}");
+        }
     }
 }

@@ -6,12 +6,12 @@ use std::thread::{self, JoinHandle};
 
 use crate::limits;
 
-/// Something to be done in the background.
-pub(super) type Job = Box<dyn FnOnce() + Send>;
+/// Something to be done in the background, or `None` to end.
+type Job = Option<Box<dyn FnOnce() + Send>>;
 
 /// One thread that does jobs in turn. Dropping it waits for the jobs that were accepted.
 pub(super) struct Background {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Jobs,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -24,12 +24,12 @@ impl Background {
         let (jobs, queue) = sync_channel::<Job>(limits::BACKGROUND_JOBS_MAX);
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || queue.into_iter().for_each(|job| job()))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+            .spawn(move || queue.into_iter().map_while(|job| job).for_each(|job| job()))?;
+        Ok(Self { jobs: Jobs(jobs), thread: Some(thread) })
     }
 
     pub(super) fn jobs(&self) -> Jobs {
-        Jobs(self.jobs.clone().expect("taken only when dropped"))
+        self.jobs.clone()
     }
 }
 
@@ -37,7 +37,7 @@ impl Jobs {
     /// Accepts a job if the queue has room. A job refused is no loss: the space that it would have
     /// given back comes back with RocksDB's own compactions, later.
     pub(super) fn offer(&self, job: impl FnOnce() + Send + 'static) {
-        if self.0.try_send(Box::new(job)).is_err() {
+        if self.0.try_send(Some(Box::new(job))).is_err() {
             tracing::debug!("the queue for giving disk space back is full");
         }
     }
@@ -45,7 +45,8 @@ impl Jobs {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.jobs = None;
+        // If the thread is gone, joining it tells. Other senders may be left, so the end is told.
+        let _ = self.jobs.0.send(None);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

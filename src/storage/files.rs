@@ -102,3 +102,23 @@ pub(super) fn checksum(path: &Path) -> io::Result<(u64, u32)> {
     };
     sum().map_err(|error| fault("read", path, error))
 }
+
+/// What a node finds after it was killed: the files as they are while it still runs.
+#[cfg(test)]
+pub(super) fn killed(dir: &Path) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        for name in names(from).expect("a folder") {
+            let (from, to) = (from.join(&name), to.join(&name));
+            if from.is_dir() {
+                fs::create_dir(&to).expect("a new name");
+                copy(&from, &to);
+            } else if let Err(error) = fs::copy(&from, to) {
+                // RocksDB deletes in the background what it no longer needs.
+                assert_eq!(error.kind(), io::ErrorKind::NotFound, "{}", from.display());
+            }
+        }
+    }
+    let to = tempfile::TempDir::new().expect("a temporary folder");
+    copy(dir, to.path());
+    to
+}

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// The state is written without a write-ahead log, so what it has applied since its last flush is
 /// gone after a crash and is applied again from the log. Hence the one rule about purging, which
-/// [`Flushed::allow_purge`] keeps: **an entry leaves the log only after its effects are on disk.**
+/// `allow_purge` below keeps: **an entry leaves the log only after its effects are on disk.**
 #[derive(Clone, Debug, Default)]
 pub struct Flushed {
     /// The first index that is not on disk: 0 if none is.

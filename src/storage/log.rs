@@ -98,7 +98,11 @@ impl LogStore {
         let bounds = Bounds::read(&db, dir)?;
         let syncer = Syncer::start({
             let db = db.clone();
-            move || sync(&db)
+            move || {
+                // Named first, and so let go of first when the thread ends.
+                let db = &*db;
+                sync(db)
+            }
         })?;
         let log = Log {
             syncer,

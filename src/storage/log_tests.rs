@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
 
+use super::super::files::killed;
 use super::*;
 
 fn everything_flushed() -> Flushed {
@@ -117,34 +118,26 @@ fn votes_and_marks_survive() {
     assert_eq!(log.get_meta(Meta::Committed).unwrap(), Some(b"nine".to_vec()));
 }
 
-/// What a node finds after it was killed: the files as they are while it still runs.
-fn killed(dir: &TempDir) -> TempDir {
-    let copy = TempDir::new().unwrap();
-    for name in files::names(dir.path()).unwrap() {
-        std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
-    }
-    copy
-}
-
 #[test]
 fn an_append_is_readable_at_once_and_done_only_when_it_survives_a_kill() {
     let dir = TempDir::new().unwrap();
     let (permit, permits) = channel::<()>();
     let log = LogStore::open_with(dir.path(), everything_flushed(), 1 << 20, move |db| {
-        // Closed once the test is over, so that the log can close.
+        // An error once the test is over: then the log only closes.
         let _ = permits.recv();
         sync(db)
     })
     .unwrap();
+    // Dropped before the log, however the test ends: else closing the log would wait for it.
+    let permit = permit;
     let (first, first_synced) = done();
     log.append(entries(1..3), first).unwrap();
     assert_eq!(all(&log), entries(1..3));
-    assert_eq!(all(&open(&killed(&dir))), [], "nothing is on disk yet");
+    assert_eq!(all(&open(&killed(dir.path()))), [], "nothing is on disk yet");
     assert!(first_synced.try_recv().is_err());
     permit.send(()).unwrap();
     first_synced.recv().unwrap().unwrap();
-    assert_eq!(all(&open(&killed(&dir))), entries(1..3));
-    drop(permit);
+    assert_eq!(all(&open(&killed(dir.path()))), entries(1..3));
 }
 
 #[test]
@@ -207,7 +200,7 @@ fn a_torn_end_is_cut_and_what_was_synced_stays() {
     let log = open(&dir);
     append(&log, entries(1..4)).unwrap();
     append(&log, vec![(4, vec![4; 5000])]).unwrap();
-    let torn = killed(&dir);
+    let torn = killed(dir.path());
     drop(log);
     let newest =
         files::names(torn.path()).unwrap().into_iter().rfind(|name| name.ends_with(".log"));
@@ -263,22 +256,28 @@ fn purging_gives_disk_space_back_and_restarts_know_the_size() {
 #[test]
 fn a_handle_may_be_dropped_last_on_the_sync_thread() {
     let dir = TempDir::new().unwrap();
-    let log = open(&dir);
-    let (sender, receiver) = channel();
+    let (running, ended) = channel::<()>();
+    let log = LogStore::open_with(dir.path(), everything_flushed(), 1 << 20, move |db| {
+        let _held = &running;
+        sync(db)
+    })
+    .unwrap();
+    let (dropped, other_dropped) = channel();
     let held = log.clone();
     log.append(
         entries(1..2),
         Box::new(move |synced| {
-            receiver.recv().expect("the other handle is dropped before");
+            other_dropped.recv().expect("the other handle is dropped before");
             synced.unwrap();
             drop(held);
         }),
     )
     .unwrap();
-    let weak = Arc::downgrade(&log.log);
+    // What waits behind it has a job for the other thread.
+    log.purge_to(0, b"zero").unwrap();
     drop(log);
-    sender.send(()).unwrap();
-    while weak.strong_count() > 0 {
-        std::thread::yield_now();
-    }
+    dropped.send(()).unwrap();
+    // The sync thread has ended, and with it the instance is closed.
+    ended.recv().unwrap_err();
+    assert_eq!(all(&open(&dir)), entries(1..2));
 }

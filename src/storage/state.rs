@@ -79,7 +79,7 @@ impl StateStore {
         files::sync_dir(dir)?;
         let flushed = Flushed::default();
         // What was just opened is what is on disk.
-        if let Some(index) = state.marks(&ReadOptions::default())?.index {
+        if let Some(index) = state.marks(ReadOptions::default())?.index {
             flushed.raise(index);
         }
         let state = State {
@@ -155,8 +155,7 @@ impl StateStore {
     /// # Errors
     /// If the state cannot be read.
     pub fn marks(&self) -> io::Result<Marks> {
-        // One moment for both rows.
-        self.snapshot().marks()
+        self.state.current().marks(ReadOptions::default())
     }
 
     /// The state as it is now, to read from while writes go on.
@@ -178,7 +177,7 @@ impl StateStore {
     /// If the state cannot be written.
     pub fn flush(&self) -> io::Result<()> {
         let state = self.state.current();
-        let index = state.marks(&ReadOptions::default())?.index;
+        let index = state.marks(ReadOptions::default())?.index;
         state.flush()?;
         if let Some(index) = index {
             self.state.flushed.raise(index);
@@ -260,7 +259,7 @@ impl State {
         let state = StateDb::open(path, false, &self.memory)?;
         files::sync_dir(path)?;
         files::sync_dir(&self.dir)?;
-        let marks = state.marks(&ReadOptions::default())?;
+        let marks = state.marks(ReadOptions::default())?;
         let next = marks.index.map_or(0, |index| index + 1);
         if next < self.flushed.next() {
             return Err(io::Error::new(

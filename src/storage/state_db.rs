@@ -83,6 +83,9 @@ impl Memory {
         let mut family = Options::default();
         family.set_block_based_table_factory(&tables);
         family.set_write_buffer_size(self.write_buffer_bytes);
+        // Memory is counted as it is allocated, in blocks of this size in every table: with blocks
+        // of the default size, a few rows in each would look like full memtables and be flushed.
+        family.set_arena_block_size((self.write_buffer_bytes / 256).max(4096));
         family.set_compression_type(DBCompressionType::Lz4);
         family.set_bottommost_compression_type(DBCompressionType::Zstd);
         // The filter of a memtable is allocated whole with the memtable, so only the tables that
@@ -130,16 +133,7 @@ impl StateDb {
         key: &[u8],
         options: &ReadOptions,
     ) -> io::Result<Option<Vec<u8>>> {
-        self.get_from(self.table(table), key, options)
-    }
-
-    fn get_from(
-        &self,
-        family: &ColumnFamily,
-        key: &[u8],
-        options: &ReadOptions,
-    ) -> io::Result<Option<Vec<u8>>> {
-        let value = self.db.get_pinned_cf_opt(family, key, options);
+        let value = self.db.get_pinned_cf_opt(self.table(table), key, options);
         Ok(value.map_err(|error| self.fault("read the state in", &error))?.map(|row| row.to_vec()))
     }
 
@@ -197,16 +191,27 @@ impl StateDb {
     }
 
     /// Where the state stands, as of the moment that `options` name.
-    pub(super) fn marks(&self, options: &ReadOptions) -> io::Result<Marks> {
-        let membership = self.get_from(self.raft(), MEMBERSHIP, options)?;
-        let Some(applied) = self.get_from(self.raft(), APPLIED, options)? else {
-            return Ok(Marks { membership, ..Marks::default() });
-        };
-        let (index, applied) = applied
-            .split_first_chunk()
-            .ok_or_else(|| files::damaged(&self.folder.path, "the applied mark is too short"))?;
-        let index = Some(u64::from_be_bytes(*index));
-        Ok(Marks { index, applied: Some(applied.to_vec()), membership })
+    pub(super) fn marks(&self, options: ReadOptions) -> io::Result<Marks> {
+        let mut marks = Marks::default();
+        // One iterator, so that both rows are of one moment.
+        let mut rows = self.db.raw_iterator_cf_opt(self.raft(), options);
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            match key {
+                APPLIED => {
+                    let (index, applied) = value.split_first_chunk().ok_or_else(|| {
+                        files::damaged(&self.folder.path, "the applied mark is too short")
+                    })?;
+                    marks.index = Some(u64::from_be_bytes(*index));
+                    marks.applied = Some(applied.to_vec());
+                }
+                MEMBERSHIP => marks.membership = Some(value.to_vec()),
+                _ => return Err(files::damaged(&self.folder.path, "a mark of unknown name")),
+            }
+            rows.next();
+        }
+        rows.status().map_err(|error| self.fault("read the state in", &error))?;
+        Ok(marks)
     }
 
     /// An empty batch with the marks of entry `index`.
@@ -268,7 +273,7 @@ impl StateDb {
         let db = DB::open_cf_for_read_only(&Options::default(), into, [RAFT], false)
             .map_err(|error| rocks::fault("open the checkpoint in", into, &error))?;
         let folder = Folder { path: into.to_owned(), superseded: AtomicBool::new(false) };
-        let marks = StateDb { db, folder }.marks(&ReadOptions::default())?;
+        let marks = StateDb { db, folder }.marks(ReadOptions::default())?;
         // What opening it left behind: RocksDB's diary, no part of the checkpoint.
         for name in files::names(into)?.iter().filter(|name| name.starts_with("LOG")) {
             let path = into.join(name);

@@ -34,7 +34,7 @@ impl StateSnapshot {
     /// # Errors
     /// If the store cannot be read.
     pub fn marks(&self) -> io::Result<Marks> {
-        self.state.marks(&self.options())
+        self.state.marks(self.options())
     }
 
     /// SHA-256 over all rows of all tables, in order. Equal states have equal hashes, whatever the

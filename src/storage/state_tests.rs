@@ -46,22 +46,11 @@ fn keys(rows: Vec<Row>) -> Vec<String> {
     rows.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
 }
 
-/// What a node finds after it was killed: the files as they are while it still runs.
-fn killed(dir: &Path) -> TempDir {
-    fn copy(from: &Path, to: &Path) {
-        for name in files::names(from).unwrap() {
-            let (from, to) = (from.join(&name), to.join(&name));
-            if from.is_dir() {
-                fs::create_dir(&to).unwrap();
-                copy(&from, &to);
-            } else {
-                fs::copy(from, to).unwrap();
-            }
-        }
-    }
-    let to = TempDir::new().unwrap();
-    copy(dir, to.path());
-    to
+/// What a node finds after it was killed. Files must not come and go while they are copied.
+fn killed(state: &StateStore, dir: &Path) -> TempDir {
+    let idle = rocksdb::WaitForCompactOptions::default();
+    state.state.current().db().wait_for_compact(&idle).unwrap();
+    files::killed(dir)
 }
 
 #[test]
@@ -69,7 +58,7 @@ fn a_kill_leaves_the_state_of_the_last_flush_and_a_close_flushes() {
     let dir = TempDir::new().unwrap();
     let state = open(dir.path());
     assert_eq!(state.marks().unwrap(), Marks::default());
-    assert_eq!(consistent(&open(killed(dir.path()).path()), &Marks::default()), None);
+    assert_eq!(consistent(&open(killed(&state, dir.path()).path()), &Marks::default()), None);
     (1..=5).for_each(|index| commit(&state, index));
     state.commit(&effects([]), 5, b"entry 5", Some(b"three nodes")).unwrap();
     assert!(!state.flushed().covers(1));
@@ -78,7 +67,7 @@ fn a_kill_leaves_the_state_of_the_last_flush_and_a_close_flushes() {
     (6..=9).for_each(|index| commit(&state, index));
     assert_eq!(consistent(&state, &state.marks().unwrap()), Some(9));
 
-    let copy = killed(dir.path());
+    let copy = killed(&state, dir.path());
     let after = open(copy.path());
     assert_eq!(consistent(&after, &after.marks().unwrap()), Some(5));
     assert_eq!(after.applied().unwrap(), Some(b"entry 5".to_vec()));
@@ -103,10 +92,23 @@ fn tables_that_fill_up_by_themselves_reach_the_disk_together() {
         let mark = format!("entry {index}");
         state.commit(&effects(writes), index, mark.as_bytes(), None).unwrap();
     }
-    let copy = killed(dir.path());
+    let copy = killed(&state, dir.path());
     let after = open(copy.path());
     let index = consistent(&after, &after.marks().unwrap());
     assert!(index.is_some_and(|index| index < 500), "{index:?} is not of a flush in between");
+}
+
+#[test]
+fn some_rows_in_every_table_do_not_count_as_full_memtables() {
+    let dir = TempDir::new().unwrap();
+    let state = open(dir.path());
+    let kilobyte = "k".repeat(1000);
+    for index in 1..=20 {
+        let rows = Table::ALL.map(|table| put(table, &index.to_string(), &kilobyte));
+        state.commit(&effects(rows), index, b"", None).unwrap();
+    }
+    let after = open(killed(&state, dir.path()).path());
+    assert_eq!(after.marks().unwrap().index, None, "flushed after 180 of 8192 kilobytes");
 }
 
 #[test]
@@ -347,7 +349,7 @@ fn a_crash_during_an_installation_leaves_the_old_state_or_the_new() {
 
     // Before the name is replaced: all of the new state is there, and it is not in force.
     let prepared = target.state.prepare(&checkpoint, &folder(here.path(), 2)).unwrap();
-    let copy = killed(here.path());
+    let copy = killed(&target, here.path());
     let after = open(copy.path());
     assert_eq!(consistent(&after, &after.marks().unwrap()), Some(3));
     assert_eq!(numbers(copy.path()).unwrap(), [1]);
@@ -356,7 +358,7 @@ fn a_crash_during_an_installation_leaves_the_old_state_or_the_new() {
     // After it: the old one is still there too.
     let reading = target.snapshot();
     target.install(&checkpoint).unwrap();
-    let copy = killed(here.path());
+    let copy = killed(&target, here.path());
     let after = open(copy.path());
     assert_eq!(consistent(&after, &after.marks().unwrap()), Some(20));
     assert_eq!(numbers(copy.path()).unwrap(), [2]);

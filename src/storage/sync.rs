@@ -188,6 +188,8 @@ mod tests {
             permits.recv().map_err(io::Error::other)
         })
         .unwrap();
+        // Dropped before the syncer, however the test ends: else stopping it would wait for it.
+        let permit = permit;
 
         let (first, first_result) = done();
         syncer.submit(first).unwrap();

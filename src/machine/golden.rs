@@ -1,0 +1,459 @@
+//! Golden scripts of the machine: `testscripts/`, one scenario a file.
+//!
+//! After a change that is meant, `UPDATE_GOLDENFILES=1 cargo test --release golden` writes the new
+//! answers into the scripts; read the difference before committing it.
+//!
+//! | command | |
+//! |---|---|
+//! | `open node=1` | opens a session |
+//! | `check ID limit=3 window=1000 [object=NAME]` | the object is named like the identifier |
+//! | `reset ID [object=NAME]` | |
+//! | `append NAME [day=n] [type=…] [action=…] [user=…] [ip=…] [body=…]` | `nameless=true`: by the id alone |
+//! | `tick [retention=ms]` | |
+//! | `groups N` | as many groups of no commands |
+//! | `begin`, `apply` | what stands between them is one batch |
+//! | `dump [TABLE…]` | the rows of the tables, or of all but `register` and `answer` |
+//! | `count` | rows per table |
+//! | `alarm [retention=ms]` | when there is something to do next |
+//! | `raw` | every row in hexadecimal digits, as it is on disk |
+//!
+//! With every change of state: `at=ms` (if not given, the last), `s=` the session (the newest; 0
+//! for `open` and `tick`), `q=` the group's number (the next of the session), `below=` the groups
+//! that were answered, `repeat=n` for n commands in one group, of identifiers or, with
+//! `spread=true`, of objects that are numbered. In a batch, `at=` stands with `begin`. The tag `[with]` puts a command into the group
+//! before it, and `[effects]` shows what is written.
+//!
+//! After every batch the tables must be sound ([`assert_sound`]).
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use goldenscript::{ArgumentConsumer, Context};
+
+use super::audit::EntryRecord;
+use super::invariants::assert_sound;
+use super::limiter::Cell;
+use super::memory::Memory;
+use super::session::SessionRecord;
+use super::*;
+
+#[test]
+fn scripts() {
+    let mut paths: Vec<_> = std::fs::read_dir("src/machine/testscripts")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        println!("{}", path.display());
+        goldenscript::run(&mut Runner::new(), &path).unwrap();
+    }
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// A machine, and what a script may leave out.
+struct Runner {
+    machine: Machine,
+    rows: Memory,
+    namespace: Namespace,
+    at_ms: u64,
+    session: u64,
+    /// The last group of each session.
+    sequences: BTreeMap<u64, u64>,
+    /// What `begin` has begun.
+    batch: Option<Batch>,
+    appended: u128,
+    /// What was hashed into keys, so that a dump can be read.
+    names: BTreeMap<[u8; 16], String>,
+    values: BTreeMap<u64, String>,
+}
+
+impl goldenscript::Runner for Runner {
+    type Command = goldenscript::Command;
+
+    fn run(&mut self, command: &goldenscript::Command, context: &Context) -> Result<String> {
+        let mut args = command.consume_args();
+        let at_ms = number(&mut args, "at")?.unwrap_or(self.at_ms);
+        self.at_ms = self.at_ms.max(at_ms);
+        let output = match command.name.as_str() {
+            "begin" => {
+                self.batch = Some(Batch { at_ms, groups: Vec::new() });
+                String::new()
+            }
+            "apply" => {
+                let batch = self.batch.take().ok_or("nothing was begun")?;
+                self.apply(batch, context)?
+            }
+            "dump" => self.dump(&mut args)?,
+            "count" => self.count(),
+            "groups" => {
+                let groups = args.next_pos().ok_or("how many?")?.parse()?;
+                self.empty_groups(at_ms, groups, context)?
+            }
+            "raw" => self.raw(),
+            "alarm" => {
+                let retention_ms = number(&mut args, "retention")?.unwrap_or(u64::MAX);
+                next_alarm(&self.rows, retention_ms)?
+                    .map_or("none".to_owned(), |at_ms| at_ms.to_string())
+            }
+            name => {
+                let commands = self.commands(name, &mut args)?;
+                let outside = matches!(name, "open" | "tick");
+                self.group(commands, outside, &mut args, at_ms, context)?
+            }
+        };
+        args.reject_next()?;
+        Ok(output)
+    }
+}
+
+impl Runner {
+    fn new() -> Self {
+        let rows = Memory::default();
+        Self {
+            machine: Machine::load(&rows).unwrap(),
+            rows,
+            namespace: Namespace::new("test-Object"),
+            at_ms: 0,
+            session: 0,
+            sequences: BTreeMap::new(),
+            batch: None,
+            appended: 0,
+            names: BTreeMap::new(),
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// The commands that a line stands for.
+    fn commands(&mut self, name: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
+        if name == "open" {
+            let node = number(args, "node")?.ok_or("whose session?")?;
+            return Ok(vec![Command::OpenSession { node }]);
+        }
+        if name == "tick" {
+            let retention_ms = number(args, "retention")?.unwrap_or(u64::MAX);
+            return Ok(vec![Command::Tick(Tick { retention_ms })]);
+        }
+        let subject = args.next_pos().ok_or("of whom?")?;
+        let repeat = number(args, "repeat")?;
+        let spread = args.take_key("spread").is_some();
+        let options: BTreeMap<&str, &str> =
+            ["object", "limit", "window", "body", "day", "nameless"]
+                .into_iter()
+                .chain(FIELDS)
+                .filter_map(|key| Some((key, args.take_key(key)?)))
+                .collect();
+        let numbered = |i: u64| repeat.map_or(subject.to_owned(), |_| format!("{subject}-{i}"));
+        (0..repeat.unwrap_or(1))
+            .map(|i| match name {
+                "check" | "reset" => {
+                    let object = options.get("object").map_or(subject, |name| *name);
+                    let object = self.object(object);
+                    self.count_command(name, object, numbered(i), &options)
+                }
+                "append" => {
+                    let name = if spread { numbered(i) } else { subject.to_owned() };
+                    let object = self.object(&name);
+                    self.append(object, &options)
+                }
+                _ => Err(format!("there is no command {name}").into()),
+            })
+            .collect()
+    }
+
+    fn object(&mut self, name: &str) -> ObjectRef {
+        let object = self.namespace.object(name);
+        self.names.insert(object.id.0, name.to_owned());
+        object
+    }
+
+    fn count_command(
+        &self,
+        name: &str,
+        object: ObjectRef,
+        identifier: String,
+        options: &BTreeMap<&str, &str>,
+    ) -> Result<Command> {
+        if name == "reset" {
+            return Ok(Command::Reset(Reset { object, identifier }));
+        }
+        let requests = options.get("limit").ok_or("which limit?")?.parse()?;
+        let window_ms = options.get("window").ok_or("which window?")?.parse()?;
+        Ok(Command::Check(Check { object, identifier, requests, window_ms }))
+    }
+
+    fn append(&mut self, object: ObjectRef, options: &BTreeMap<&str, &str>) -> Result<Command> {
+        self.appended += 1;
+        let terms = FIELDS.map(|field| {
+            let value = options.get(field)?;
+            self.values.insert(audit::term(value), (*value).to_owned());
+            Some(audit::term(value))
+        });
+        Ok(Command::Append(Append {
+            // Known by its id alone, if the script says so.
+            object: ObjectRef {
+                name: object.name.filter(|_| !options.contains_key("nameless")),
+                ..object
+            },
+            day: options.get("day").map(|day| day.parse()).transpose()?,
+            id: self.appended.to_be_bytes(),
+            terms,
+            body: Bytes::copy_from_slice(options.get("body").unwrap_or(&"{}").as_bytes()),
+        }))
+    }
+
+    /// Applies a group, or puts it into the batch that was begun.
+    fn group(
+        &mut self,
+        commands: Vec<Command>,
+        outside: bool,
+        args: &mut ArgumentConsumer,
+        at_ms: u64,
+        context: &Context,
+    ) -> Result<String> {
+        if context.tags.contains("with") {
+            let batch = self.batch.as_mut().ok_or("a group stands in a batch")?;
+            let group = batch.groups.last_mut().ok_or("there is no group yet")?;
+            Arc::make_mut(&mut group.commands).extend(commands);
+            return Ok(String::new());
+        }
+        let session = if outside { 0 } else { self.session };
+        let session = number(args, "s")?.unwrap_or(session);
+        let last = self.sequences.entry(session).or_default();
+        let sequence = number(args, "q")?.unwrap_or(*last + 1);
+        *last = sequence.max(*last);
+        let answered_below = number(args, "below")?.unwrap_or(0);
+        let group = Group { session, sequence, answered_below, commands: Arc::new(commands) };
+        match &mut self.batch {
+            Some(batch) => {
+                batch.groups.push(group);
+                Ok(String::new())
+            }
+            None => self.apply(Batch { at_ms, groups: vec![group] }, context),
+        }
+    }
+
+    /// Applies groups without commands, one by one.
+    fn empty_groups(&mut self, at_ms: u64, groups: u64, context: &Context) -> Result<String> {
+        let session = self.session;
+        let mut output = String::new();
+        for _ in 0..groups {
+            let sequence = self.sequences.entry(session).or_default();
+            *sequence += 1;
+            let group = Group {
+                session,
+                sequence: *sequence,
+                answered_below: 0,
+                commands: Arc::new(Vec::new()),
+            };
+            output += &self.apply(Batch { at_ms, groups: vec![group] }, context)?;
+        }
+        Ok(output)
+    }
+
+    fn apply(&mut self, batch: Batch, context: &Context) -> Result<String> {
+        let (outcomes, effects) = self.machine.apply(&self.rows, &batch)?;
+        self.rows.make(&effects);
+        assert_sound(&self.machine, &self.rows);
+        let mut output = String::new();
+        for outcome in &outcomes {
+            self.show_group(&mut output, outcome)?;
+        }
+        if context.tags.contains("effects") {
+            self.show_effects(&mut output, &effects)?;
+        }
+        Ok(output)
+    }
+
+    fn show_group(&mut self, output: &mut String, outcome: &GroupOutcome) -> Result<()> {
+        let GroupOutcome::Done(outcomes) = outcome else {
+            return Ok(writeln!(output, "{outcome:?}")?);
+        };
+        if outcomes.is_empty() {
+            writeln!(output, "no commands")?;
+        }
+        for outcome in outcomes {
+            if let Outcome::SessionOpened { session } = outcome {
+                self.session = *session;
+            }
+            writeln!(output, "{}", show_outcome(outcome))?;
+        }
+        Ok(())
+    }
+
+    fn show_effects(&self, output: &mut String, effects: &Effects) -> Result<()> {
+        // The machine's registers are written with every batch that is applied.
+        let writes = effects
+            .writes
+            .iter()
+            .filter(|write| !matches!(write, Write::Put { table: Table::Register, .. }));
+        let before = output.len();
+        for write in writes {
+            match write {
+                Write::Put { table, key, value } => {
+                    writeln!(output, "  put {}", self.row(*table, key, value)?)?;
+                }
+                Write::Delete { table, key } => {
+                    writeln!(output, "  delete {} {}", table.name(), self.key(*table, key))?;
+                }
+                Write::DeleteRange { table, from, to } => {
+                    let (from, to) = (hex::encode(from), hex::encode(to));
+                    writeln!(output, "  delete {} {from}..{to}", table.name())?;
+                }
+            }
+        }
+        if output.len() == before {
+            writeln!(output, "  no writes")?;
+        }
+        Ok(())
+    }
+
+    fn dump(&self, args: &mut ArgumentConsumer) -> Result<String> {
+        let mut tables = Vec::new();
+        while let Some(name) = args.next_pos() {
+            let table = Table::ALL.into_iter().find(|table| table.name() == name);
+            tables.push(table.ok_or("there is no such table")?);
+        }
+        if tables.is_empty() {
+            tables.extend(Table::ALL);
+            tables.retain(|table| !matches!(table, Table::Register | Table::Answer));
+        }
+        let mut output = String::new();
+        for table in tables {
+            for (key, value) in self.rows.table(table) {
+                writeln!(output, "{}", self.row(table, key, value)?)?;
+            }
+        }
+        if output.is_empty() {
+            output.push_str("no rows");
+        }
+        Ok(output)
+    }
+
+    fn count(&self) -> String {
+        let counts =
+            Table::ALL.map(|table| format!("{}={}", table.name(), self.rows.table(table).count()));
+        counts.join(" ")
+    }
+
+    fn raw(&self) -> String {
+        let rows = Table::ALL.into_iter().flat_map(|table| {
+            self.rows.table(table).map(move |(key, value)| {
+                let value = if value.is_empty() { "-".to_owned() } else { hex::encode(value) };
+                format!("{} {} {value}\n", table.name(), hex::encode(key))
+            })
+        });
+        rows.collect()
+    }
+
+    fn row(&self, table: Table, key: &[u8], value: &[u8]) -> Result<String> {
+        let key = self.key(table, key);
+        let value = match table {
+            Table::Register => {
+                let registers: Registers = codec::decode(value)?;
+                let Registers { now_ms, sessions, shards, .. } = registers;
+                format!("now={now_ms} sessions={sessions} shards={shards}")
+            }
+            Table::Object => show_object(&codec::decode(value)?),
+            Table::Cell => {
+                let Cell { count, window_start_ms, ends_ms, alarm_ms } = codec::decode(value)?;
+                format!("count={count} start={window_start_ms} ends={ends_ms} alarm={alarm_ms}")
+            }
+            Table::Entry => {
+                let entry = EntryRecord::decode(value)?;
+                format!("at={} {}", entry.at_ms, String::from_utf8_lossy(entry.body))
+            }
+            Table::Day => self.names[value].clone(),
+            Table::Session => {
+                let SessionRecord { node, used_ms, answered_below } = codec::decode(value)?;
+                format!("node={node} used={used_ms} below={answered_below}")
+            }
+            Table::Answer => {
+                let outcomes: Vec<Outcome> = codec::decode(value)?;
+                outcomes.iter().map(show_outcome).collect::<Vec<_>>().join("; ")
+            }
+            Table::Alarm | Table::Index => String::new(),
+        };
+        Ok(format!("{} {key} {value}", table.name()).trim_end().to_owned())
+    }
+
+    /// A key as a reader wants it.
+    fn key(&self, table: Table, key: &[u8]) -> String {
+        let number = |at: usize| u64::from_be_bytes(*key[at..].first_chunk().unwrap());
+        match table {
+            Table::Register => String::from_utf8_lossy(key).into_owned(),
+            Table::Object | Table::Cell => self.subject(key),
+            Table::Alarm => {
+                let kind = ["window", "shard"][usize::from(key[0])];
+                let (at_ms, subject) = keys::split_alarm(key).unwrap();
+                format!("{kind} {at_ms} {}", self.subject(subject))
+            }
+            Table::Entry | Table::Answer => format!("{}/{}", number(0), number(8)),
+            Table::Index => {
+                let (field, value) = (FIELDS[usize::from(key[8])], &self.values[&number(9)]);
+                format!("{}/{field}={value}/{}", number(0), number(17))
+            }
+            Table::Day => u32::from_be_bytes(*key[8..].first_chunk().unwrap()).to_string(),
+            Table::Session => number(0).to_string(),
+        }
+    }
+
+    /// An object's name, and the identifier in it if there is one.
+    fn subject(&self, key: &[u8]) -> String {
+        let (object, identifier) = key.split_at(keys::OBJECT_BYTES);
+        let name = &self.names[&object[8..]];
+        match identifier {
+            [] => name.clone(),
+            identifier => format!("{name}/{}", String::from_utf8_lossy(identifier)),
+        }
+    }
+}
+
+/// The indexed fields, in the order of [`Field::ALL`].
+const FIELDS: [&str; 4] = ["type", "action", "user", "ip"];
+
+fn number(args: &mut ArgumentConsumer, key: &str) -> Result<Option<u64>> {
+    Ok(args.take_key(key).map(str::parse).transpose()?)
+}
+
+fn show_outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::SessionOpened { session } => format!("session {session}"),
+        Outcome::Checked(Decision { allowed, limit, remaining, reset_ms, now_ms }) => {
+            let allowed = if *allowed { "admitted" } else { "refused" };
+            format!("{now_ms}: {allowed}, {remaining} of {limit} remain until {reset_ms}")
+        }
+        Outcome::Reset => "reset".to_owned(),
+        Outcome::Logged { id } => format!("logged {}", u128::from_be_bytes(*id)),
+        Outcome::Ticked(Ticked { windows, entries, shards, more }) => {
+            let more = if *more { ", more is due" } else { "" };
+            format!("ticked: {windows} windows, {entries} entries, {shards} shards{more}")
+        }
+        Outcome::Refused(refusal) => format!("not carried out: {refusal:?}"),
+    }
+}
+
+fn show_object(record: &ObjectRecord) -> String {
+    let name = record.name.as_deref().unwrap_or("-");
+    let created_ms = record.created_ms;
+    match &record.state {
+        ObjectState::Limiter { cells } => {
+            format!("name={name} created={created_ms} cells={cells}")
+        }
+        ObjectState::Shard(shard) => {
+            let Shard { number, first_sequence, next_sequence, first_ms, last_ms, bytes, .. } =
+                shard;
+            let day = shard.day.map_or("-".to_owned(), |day| day.to_string());
+            format!(
+                "name={name} created={created_ms} shard={number} day={day} \
+                 entries={first_sequence}..{next_sequence} from={first_ms} to={last_ms} \
+                 bytes={bytes}"
+            )
+        }
+    }
+}

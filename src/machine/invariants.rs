@@ -1,0 +1,93 @@
+//! What must be true of the tables after every batch; the tests of the machine ask after each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::audit::EntryRecord;
+use super::keys::{self, Alarm};
+use super::limiter::Cell;
+use super::memory::Memory;
+use super::{Field, Machine, ObjectRecord, ObjectState, Shard, Table};
+use crate::codec;
+
+/// Panics unless the tables are sound, and hold everything that the machine knows.
+pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
+    assert_eq!(Machine::load(rows).unwrap(), *machine, "the tables hold the whole machine");
+    let (limiters, shards) = objects(rows);
+    assert_cells(rows, &limiters);
+    assert_shards(rows, &shards);
+}
+
+type Limiters = BTreeMap<Vec<u8>, u64>;
+type Shards = BTreeMap<Vec<u8>, Shard>;
+
+fn objects(rows: &Memory) -> (Limiters, Shards) {
+    let (mut limiters, mut shards) = (Limiters::new(), Shards::new());
+    for (key, value) in rows.table(Table::Object) {
+        match codec::decode::<ObjectRecord>(value).unwrap().state {
+            ObjectState::Limiter { cells } => drop(limiters.insert(key.to_vec(), cells)),
+            ObjectState::Shard(shard) => drop(shards.insert(key.to_vec(), shard)),
+        }
+    }
+    (limiters, shards)
+}
+
+/// A cell has one alarm and an alarm one cell; a limiter has a row while it has cells.
+fn assert_cells(rows: &Memory, limiters: &Limiters) {
+    let mut counted = Limiters::new();
+    let mut expected = BTreeSet::new();
+    for (key, value) in rows.table(Table::Cell) {
+        let cell: Cell = codec::decode(value).unwrap();
+        assert!(cell.count > 0, "a cell counts something");
+        assert!(cell.window_start_ms < cell.ends_ms, "a window has a length");
+        assert!(cell.alarm_ms <= cell.ends_ms, "a window's end is not missed");
+        expected.insert(keys::alarm(Alarm::Window, cell.alarm_ms, key));
+        *counted.entry(key[..keys::OBJECT_BYTES].to_vec()).or_default() += 1;
+    }
+    assert_eq!(alarms(rows, Alarm::Window), expected, "a cell has one alarm, an alarm one cell");
+    assert_eq!(counted, *limiters, "a limiter has a row while it has cells, and counts them");
+}
+
+/// A shard's entries are dense and in the order of time; everything about them is in their row.
+fn assert_shards(rows: &Memory, shards: &Shards) {
+    let mut entries: BTreeMap<u64, Vec<(u64, EntryRecord)>> = BTreeMap::new();
+    for (key, value) in rows.table(Table::Entry) {
+        let shard = u64::from_be_bytes(*key.first_chunk().unwrap());
+        let entry = (keys::sequence(key).unwrap(), EntryRecord::decode(value).unwrap());
+        entries.entry(shard).or_default().push(entry);
+    }
+    let (mut expected_alarms, mut index, mut days) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+    for (object, shard) in shards {
+        let entries = entries.remove(&shard.number).expect("a shard has entries");
+        let sequences: Vec<u64> = entries.iter().map(|(sequence, _)| *sequence).collect();
+        let dense: Vec<u64> = (shard.first_sequence..shard.next_sequence).collect();
+        assert_eq!(sequences, dense, "sequence numbers are dense");
+        assert!(entries.is_sorted_by_key(|(_, entry)| entry.at_ms), "times never decrease");
+        assert_eq!(shard.first_ms, entries[0].1.at_ms);
+        assert_eq!(shard.last_ms, entries.last().unwrap().1.at_ms);
+        let bytes: usize = entries.iter().map(|(_, entry)| entry.body.len()).sum();
+        assert_eq!(shard.bytes, bytes as u64);
+        for (sequence, entry) in &entries {
+            for (field, term) in Field::ALL.into_iter().zip(entry.terms) {
+                index.extend(term.map(|term| keys::index(shard.number, field, term, *sequence)));
+            }
+        }
+        expected_alarms.insert(keys::alarm(Alarm::Shard, shard.first_ms, object));
+        if let Some(day) = shard.day {
+            let (namespace, id) = object.split_first_chunk::<8>().unwrap();
+            days.insert(keys::day(super::NamespaceId(*namespace), day), id.to_vec());
+        }
+    }
+    assert!(entries.is_empty(), "entries without a shard: {entries:?}");
+    assert_eq!(alarms(rows, Alarm::Shard), expected_alarms, "a shard has one alarm");
+    let found: BTreeSet<Vec<u8>> = rows.table(Table::Index).map(|(key, _)| key.to_vec()).collect();
+    assert_eq!(found, index, "the index is of the entries");
+    let found: BTreeMap<Vec<u8>, Vec<u8>> =
+        rows.table(Table::Day).map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+    assert_eq!(found, days, "the days are those of the shards");
+}
+
+fn alarms(rows: &Memory, kind: Alarm) -> BTreeSet<Vec<u8>> {
+    let keys = rows.table(Table::Alarm).map(|(key, _)| key.to_vec());
+    keys.filter(|key| key[0] == kind as u8).collect()
+}

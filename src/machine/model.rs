@@ -1,0 +1,620 @@
+//! The machine against a model that is too simple to be wrong in the same way.
+//!
+//! Random batches of several nodes' sessions (groups come twice, late, in another order; clocks
+//! stand still, go back and jump; limits, windows and names are few, so that everything collides)
+//! are applied to the machine and to the [`Model`]. The model keeps whole histories where the
+//! machine keeps counters and alarms, and nothing of it is shared with the machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::audit::EntryRecord;
+use super::invariants::assert_sound;
+use super::limiter::Cell;
+use super::memory::Memory;
+use super::session::SessionRecord;
+use super::*;
+
+// --- the model --------------------------------------------------------------------------------
+
+/// What the machine should know, in the plainest form.
+#[derive(Default)]
+struct Model {
+    now_ms: u64,
+    /// Sessions and shards ever made.
+    sessions_made: u64,
+    shards_made: u64,
+    sessions: BTreeMap<u64, SessionRecord>,
+    /// Every group that was ever applied, under its session and number, with its outcomes.
+    applied: BTreeMap<(u64, u64), Vec<Outcome>>,
+    /// Of each identifier, the requests that its window admitted: their times and window lengths.
+    admitted: BTreeMap<(ObjectId, String), Vec<(u64, u64)>>,
+    /// Of each identifier, the latest end of its window that a refused request was told.
+    told: BTreeMap<(ObjectId, String), u64>,
+    shards: BTreeMap<ObjectId, ModelShard>,
+}
+
+#[derive(Default)]
+struct ModelShard {
+    number: u64,
+    day: Option<u32>,
+    /// Entries that went.
+    removed: usize,
+    /// Time, fields, body.
+    entries: Vec<(u64, Terms, Bytes)>,
+}
+
+/// When the window of these admitted requests is over for good, if refused ones were `told` an end.
+fn ends_ms(admitted: &[(u64, u64)], told: Option<&u64>) -> u64 {
+    let longest_ms = admitted.iter().map(|(_, window_ms)| window_ms).max().unwrap();
+    (admitted[0].0 + longest_ms).max(told.copied().unwrap_or(0))
+}
+
+impl Model {
+    fn apply(&mut self, batch: &Batch) -> Vec<GroupOutcome> {
+        if batch.at_ms < self.now_ms {
+            return vec![GroupOutcome::Stale; batch.groups.len()];
+        }
+        self.now_ms = batch.at_ms;
+        batch.groups.iter().map(|group| self.group(group)).collect()
+    }
+
+    fn group(&mut self, group: &Group<Command>) -> GroupOutcome {
+        let id = (group.session, group.sequence);
+        if group.session > 0 {
+            let Some(session) = self.sessions.get_mut(&group.session) else {
+                return GroupOutcome::SessionUnknown;
+            };
+            session.answered_below = session.answered_below.max(group.answered_below);
+            let below = session.answered_below;
+            if group.sequence < below {
+                return GroupOutcome::Forgotten;
+            }
+            if let Some(outcomes) = self.applied.get(&id) {
+                return GroupOutcome::Done(outcomes.clone());
+            }
+            if self.applied.range((group.session, below)..(group.session + 1, 0)).count() >= 64 {
+                return GroupOutcome::SessionFull;
+            }
+            session.used_ms = self.now_ms;
+        }
+        let inside = group.session > 0;
+        let outcomes: Vec<_> =
+            group.commands.iter().map(|command| self.command(inside, command)).collect();
+        if inside {
+            self.applied.insert(id, outcomes.clone());
+        }
+        GroupOutcome::Done(outcomes)
+    }
+
+    fn command(&mut self, inside: bool, command: &Command) -> Outcome {
+        match (inside, command) {
+            (false, Command::OpenSession { node }) => self.open(*node),
+            (false, Command::Tick(tick)) => self.tick(tick.retention_ms),
+            (true, Command::Check(check)) => self.check(check),
+            (true, Command::Reset(reset)) => {
+                self.admitted.remove(&(reset.object.id, reset.identifier.clone()));
+                self.told.remove(&(reset.object.id, reset.identifier.clone()));
+                Outcome::Reset
+            }
+            (true, Command::Append(append)) => self.append(append),
+            _ => Outcome::Refused(Refusal::Misplaced),
+        }
+    }
+
+    fn open(&mut self, node: u64) -> Outcome {
+        self.sessions_made += 1;
+        self.sessions.retain(|_, session| session.node != node);
+        let record = SessionRecord { node, used_ms: self.now_ms, answered_below: 1 };
+        self.sessions.insert(self.sessions_made, record);
+        Outcome::SessionOpened { session: self.sessions_made }
+    }
+
+    fn check(&mut self, check: &Check) -> Outcome {
+        let now_ms = self.now_ms;
+        let id = (check.object.id, check.identifier.clone());
+        let mut admitted = self.admitted.get(&id).cloned().unwrap_or_default();
+        let is_over = |admitted: &[(u64, u64)]| {
+            now_ms >= ends_ms(admitted, self.told.get(&id))
+                || now_ms >= admitted[0].0 + check.window_ms
+        };
+        let over = !admitted.is_empty() && is_over(&admitted);
+        if over {
+            admitted.clear();
+        }
+        let allowed = (admitted.len() as u64) < check.requests;
+        if allowed {
+            if over {
+                self.told.remove(&id);
+            }
+            admitted.push((now_ms, check.window_ms));
+            self.admitted.insert(id.clone(), admitted.clone());
+        }
+        let start_ms = admitted.first().map_or(now_ms, |(at_ms, _)| *at_ms);
+        if !allowed && !admitted.is_empty() {
+            let told = self.told.entry(id).or_default();
+            *told = (*told).max(start_ms + check.window_ms);
+        }
+        Outcome::Checked(Decision {
+            allowed,
+            limit: check.requests,
+            remaining: check.requests.saturating_sub(admitted.len() as u64),
+            reset_ms: start_ms + check.window_ms,
+            now_ms,
+        })
+    }
+
+    fn append(&mut self, append: &Append) -> Outcome {
+        let shard = self.shards.entry(append.object.id).or_insert_with(|| {
+            self.shards_made += 1;
+            ModelShard { number: self.shards_made, ..ModelShard::default() }
+        });
+        shard.day = shard.day.or(append.day);
+        shard.entries.push((self.now_ms, append.terms, append.body.clone()));
+        Outcome::Logged { id: append.id }
+    }
+
+    fn tick(&mut self, retention_ms: u64) -> Outcome {
+        let now_ms = self.now_ms;
+        self.sessions.retain(|_, session| now_ms - session.used_ms < 60 * 60 * 1000);
+        let windows = self.admitted.len();
+        self.admitted.retain(|id, admitted| now_ms < ends_ms(admitted, self.told.get(id)));
+        self.told.retain(|id, _| self.admitted.contains_key(id));
+        let mut done =
+            Ticked { windows: (windows - self.admitted.len()) as u64, ..Ticked::default() };
+        self.shards.retain(|_, shard| {
+            let due = shard.entries.iter().filter(|entry| entry.0 + retention_ms <= now_ms).count();
+            if due == shard.entries.len() {
+                done.shards += 1;
+                return false;
+            }
+            shard.entries.drain(..due);
+            shard.removed += due;
+            done.entries += due as u64;
+            true
+        });
+        Outcome::Ticked(done)
+    }
+
+    /// Panics unless the machine's tables hold what the model knows.
+    fn assert_equal(&self, machine: &Machine, rows: &Memory) {
+        assert_eq!(machine.now_ms(), self.now_ms);
+        for (key, value) in rows.table(Table::Session) {
+            let record: SessionRecord = codec::decode(value).unwrap();
+            assert_eq!(Some(&record), self.sessions.get(&keys::sequence(key).unwrap()));
+        }
+        assert_eq!(rows.table(Table::Session).count(), self.sessions.len());
+        let kept = self.applied.iter().filter(|((session, sequence), _)| {
+            self.sessions.get(session).is_some_and(|open| *sequence >= open.answered_below)
+        });
+        let kept: Vec<_> = kept
+            .map(|((session, sequence), outcomes)| (*session, *sequence, outcomes.clone()))
+            .collect();
+        let found: Vec<(u64, u64, Vec<Outcome>)> = rows
+            .table(Table::Answer)
+            .map(|(key, value)| (number(key), number(&key[8..]), codec::decode(value).unwrap()))
+            .collect();
+        assert_eq!(found, kept, "the outcomes that are kept for a retry");
+
+        let expected = self.admitted.iter().map(|(id, admitted)| {
+            let (object, identifier) = id;
+            let ends_ms = ends_ms(admitted, self.told.get(id));
+            let key = [&namespace().id().0[..], &object.0, identifier.as_bytes()].concat();
+            (key, (admitted.len() as u64, admitted[0].0, ends_ms))
+        });
+        let found = rows.table(Table::Cell).map(|(key, value)| {
+            let cell: Cell = codec::decode(value).unwrap();
+            (key.to_vec(), (cell.count, cell.window_start_ms, cell.ends_ms))
+        });
+        let expected: BTreeMap<_, _> = expected.collect();
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "the cells");
+
+        let entries = self.shards.values().flat_map(|shard| {
+            let entries = shard.entries.iter().zip(shard.removed as u64..);
+            entries.map(|(entry, sequence)| ((shard.number, sequence), entry.clone()))
+        });
+        let found = rows.table(Table::Entry).map(|(key, value)| {
+            let EntryRecord { at_ms, terms, body } = EntryRecord::decode(value).unwrap();
+            ((number(key), number(&key[8..])), (at_ms, terms, Bytes::copy_from_slice(body)))
+        });
+        let entries: BTreeMap<_, _> = entries.collect();
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), entries, "the entries");
+
+        let days: BTreeSet<_> =
+            self.shards.iter().filter_map(|(id, shard)| Some((shard.day?, id.0))).collect();
+        let found = rows.table(Table::Day).map(|(key, id)| {
+            (u32::from_be_bytes(*key.last_chunk().unwrap()), id.try_into().unwrap())
+        });
+        assert_eq!(found.collect::<BTreeSet<(u32, [u8; 16])>>(), days, "the days");
+    }
+}
+
+fn number(key: &[u8]) -> u64 {
+    u64::from_be_bytes(*key.first_chunk().unwrap())
+}
+
+// --- random batches ---------------------------------------------------------------------------
+
+/// What becomes a batch once it is known what came before it.
+#[derive(Clone, Debug)]
+struct Plan {
+    clock: Clock,
+    groups: Vec<PlannedGroup>,
+}
+
+#[derive(Clone, Debug)]
+enum Clock {
+    Forward(u64),
+    Back(u64),
+}
+
+#[derive(Clone, Debug)]
+enum PlannedGroup {
+    Open {
+        node: u64,
+    },
+    Tick {
+        retention_ms: u64,
+    },
+    Commands {
+        /// 0 is the newest session, 1 the one before it; the one to come next, if there is none.
+        back: u64,
+        number: Number,
+        /// How many of the newest groups are unanswered, if the group says that.
+        unanswered: Option<u64>,
+        commands: Vec<PlannedCommand>,
+    },
+    /// Commands where they may not stand.
+    Misplaced {
+        outside: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum Number {
+    Next,
+    /// Overtakes as many groups.
+    Ahead(u64),
+    /// As many before the next: the same commands again, if there was such a group.
+    Again(u64),
+}
+
+#[derive(Clone, Debug)]
+enum PlannedCommand {
+    Check { limiter: u8, identifier: u8, requests: u64, window_ms: u64 },
+    Reset { limiter: u8, identifier: u8 },
+    Append { shard: u8, terms: Terms, by_day: bool },
+}
+
+/// Limiters below this are always asked with the same limit and window.
+const FIXED: u8 = 2;
+const TTL_MS: u64 = 60 * 60 * 1000;
+
+fn plans(longest_step_ms: u64) -> impl Strategy<Value = Vec<Plan>> {
+    let clock = prop_oneof![
+        4 => Just(Clock::Forward(0)),
+        4 => (1..8u64).prop_map(Clock::Forward),
+        4 => (8..60u64).prop_map(Clock::Forward),
+        1 => (60..=longest_step_ms).prop_map(Clock::Forward),
+        1 => (1..20u64).prop_map(Clock::Back),
+    ];
+    let plan = (clock, prop::collection::vec(planned_group(), 0..8))
+        .prop_map(|(clock, groups)| Plan { clock, groups });
+    prop::collection::vec(plan, 1..60)
+}
+
+fn planned_group() -> impl Strategy<Value = PlannedGroup> {
+    let back = prop_oneof![8 => Just(0u64), 4 => Just(1), 1 => 2..4u64];
+    let number = prop_oneof![
+        6 => Just(Number::Next),
+        1 => (1..3u64).prop_map(Number::Ahead),
+        3 => (1..6u64).prop_map(Number::Again),
+    ];
+    let unanswered = prop::option::weighted(0.04, 0..8u64);
+    let commands = prop::collection::vec(planned_command(), 0..5);
+    let commands =
+        (back, number, unanswered, commands).prop_map(|(back, number, unanswered, commands)| {
+            PlannedGroup::Commands { back, number, unanswered, commands }
+        });
+    prop_oneof![
+        1 => (1..4u64).prop_map(|node| PlannedGroup::Open { node }),
+        3 => prop::sample::select(vec![0, 20, 100, 1000]).prop_map(|retention_ms| PlannedGroup::Tick { retention_ms }),
+        40 => commands,
+        1 => any::<bool>().prop_map(|outside| PlannedGroup::Misplaced { outside }),
+    ]
+}
+
+fn planned_command() -> impl Strategy<Value = PlannedCommand> {
+    let term = || prop::option::of(0..3u64);
+    prop_oneof![
+        8 => (0..4u8, 0..2u8, 0..4u64, prop::sample::select(vec![1, 10, 25, 50]))
+            .prop_map(|(limiter, identifier, requests, window_ms)| {
+                PlannedCommand::Check { limiter, identifier, requests, window_ms }
+            }),
+        1 => (0..4u8, 0..2u8)
+            .prop_map(|(limiter, identifier)| PlannedCommand::Reset { limiter, identifier }),
+        4 => (0..3u8, [term(), term(), term(), term()], any::<bool>())
+            .prop_map(|(shard, terms, by_day)| PlannedCommand::Append { shard, terms, by_day }),
+    ]
+}
+
+fn namespace() -> Namespace {
+    Namespace::new("test-Object")
+}
+
+/// Makes batches of plans; remembers what was sent, to send it again.
+#[derive(Default)]
+struct Sender {
+    newest_ms: u64,
+    sent: BTreeMap<(u64, u64), Arc<Vec<Command>>>,
+    appended: u128,
+}
+
+impl Sender {
+    fn batch(&mut self, plan: &Plan, mut sessions: u64) -> Batch {
+        let at_ms = match plan.clock {
+            Clock::Forward(ms) => self.newest_ms + ms,
+            Clock::Back(ms) => self.newest_ms.saturating_sub(ms),
+        };
+        self.newest_ms = self.newest_ms.max(at_ms);
+        let groups = plan.groups.iter().map(|group| match group {
+            PlannedGroup::Open { node } => {
+                sessions += 1;
+                outside(Command::OpenSession { node: *node })
+            }
+            PlannedGroup::Tick { retention_ms } => {
+                outside(Command::Tick(Tick { retention_ms: *retention_ms }))
+            }
+            PlannedGroup::Misplaced { outside: true } => {
+                outside(self.command(&PlannedCommand::Reset { limiter: 0, identifier: 0 }))
+            }
+            PlannedGroup::Misplaced { outside: false } => {
+                let command = Command::Tick(Tick { retention_ms: 0 });
+                self.group(sessions.max(1), &Number::Next, None, vec![command])
+            }
+            PlannedGroup::Commands { back, number, unanswered, commands } => {
+                let session = sessions.checked_sub(*back).unwrap_or(sessions + 1).max(1);
+                let commands = commands.iter().map(|command| self.command(command)).collect();
+                self.group(session, number, *unanswered, commands)
+            }
+        });
+        Batch { at_ms, groups: groups.collect() }
+    }
+
+    fn group(
+        &mut self,
+        session: u64,
+        number: &Number,
+        unanswered: Option<u64>,
+        commands: Vec<Command>,
+    ) -> Group<Command> {
+        let sent = self.sent.range((session, 0)..(session + 1, 0));
+        let next = sent.last().map_or(1, |((_, sequence), _)| sequence + 1);
+        let sequence = match number {
+            Number::Next => next,
+            Number::Ahead(ahead) => next + ahead,
+            Number::Again(back) => next.saturating_sub(*back),
+        };
+        let answered_below = unanswered.map_or(0, |unanswered| next.saturating_sub(unanswered));
+        let commands = self.sent.entry((session, sequence)).or_insert(Arc::new(commands)).clone();
+        Group { session, sequence, answered_below, commands }
+    }
+
+    fn command(&mut self, planned: &PlannedCommand) -> Command {
+        let name = |number: &u8| format!("name-{number}");
+        match planned {
+            PlannedCommand::Check { limiter: number, identifier, requests, window_ms } => {
+                let (requests, window_ms) = fixed(*number).unwrap_or((*requests, *window_ms));
+                let (object, identifier) = (limiter_named(*number), name(identifier));
+                Command::Check(Check { object, identifier, requests, window_ms })
+            }
+            PlannedCommand::Reset { limiter: number, identifier } => {
+                let (object, identifier) = (limiter_named(*number), name(identifier));
+                Command::Reset(Reset { object, identifier })
+            }
+            PlannedCommand::Append { shard, terms, by_day } => {
+                self.appended += 1;
+                Command::Append(Append {
+                    object: namespace().object(&format!("shard-{shard}")),
+                    day: by_day.then_some(u32::from(*shard)),
+                    id: self.appended.to_be_bytes(),
+                    terms: *terms,
+                    body: format!("{{\"number\":{}}}", self.appended).into(),
+                })
+            }
+        }
+    }
+}
+
+fn limiter_named(number: u8) -> ObjectRef {
+    namespace().object(&format!("limiter-{number}"))
+}
+
+/// The limit and window of a limiter that is always asked with the same.
+fn fixed(limiter: u8) -> Option<(u64, u64)> {
+    [(2, 50), (1, 10)].get(usize::from(limiter)).copied()
+}
+
+fn outside(command: Command) -> Group<Command> {
+    Group { session: 0, sequence: 0, answered_below: 0, commands: Arc::new(vec![command]) }
+}
+
+// --- properties -------------------------------------------------------------------------------
+
+/// A machine with its tables.
+struct Replica {
+    machine: Machine,
+    rows: Memory,
+}
+
+impl Replica {
+    fn new() -> Self {
+        let rows = Memory::default();
+        Self { machine: Machine::load(&rows).unwrap(), rows }
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Vec<GroupOutcome> {
+        let (outcomes, effects) = self.machine.apply(&self.rows, batch).unwrap();
+        self.rows.make(&effects);
+        assert_sound(&self.machine, &self.rows);
+        outcomes
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// The answers and tables are the model's, also on a replica that restarts before every batch.
+    #[test]
+    fn the_machine_agrees_with_the_model(plans in plans(2 * TTL_MS)) {
+        let (mut model, mut sender) = (Model::default(), Sender::default());
+        let (mut steady, mut restarting) = (Replica::new(), Replica::new());
+        for plan in &plans {
+            let batch = sender.batch(plan, model.sessions_made);
+            let outcomes = steady.apply(&batch);
+            prop_assert_eq!(&outcomes, &model.apply(&batch));
+            model.assert_equal(&steady.machine, &steady.rows);
+
+            restarting.machine = Machine::load(&restarting.rows).unwrap();
+            prop_assert_eq!(&outcomes, &restarting.apply(&batch));
+            prop_assert_eq!(&steady.rows, &restarting.rows);
+            prop_assert_eq!(steady.machine.hash(), restarting.machine.hash());
+        }
+    }
+
+    /// Where no session is old enough to expire, ticks change no other answer.
+    #[test]
+    fn no_answer_depends_on_ticks(plans in plans(1_000)) {
+        let (mut ticked, mut sender) = (Replica::new(), Sender::default());
+        let mut unticked = Replica::new();
+        for plan in &plans {
+            let batch = sender.batch(plan, ticked.machine.registers.sessions);
+            let is_tick = |group: &Group<Command>| matches!(group.commands[..], [Command::Tick(_)]);
+            let kept = |group: &&Group<Command>| group.session > 0 || !is_tick(group);
+            let groups = batch.groups.iter().filter(kept).cloned().collect();
+            let outcomes = batch.groups.iter().zip(ticked.apply(&batch));
+            let outcomes: Vec<_> =
+                outcomes.filter(|(group, _)| kept(group)).map(|(_, outcome)| outcome).collect();
+            prop_assert_eq!(outcomes, unticked.apply(&Batch { at_ms: batch.at_ms, groups }));
+        }
+    }
+
+    /// A window of a fixed configuration never admits more than its limit, is as long as it says,
+    /// and is over before the next one starts; a group is never carried out twice.
+    #[test]
+    fn a_limit_is_exact(plans in plans(2 * TTL_MS)) {
+        let (mut replica, mut sender) = (Replica::new(), Sender::default());
+        let mut seen = BTreeSet::new();
+        // Of each identifier: the end of its window, and requests that this window admitted.
+        let mut windows: BTreeMap<(ObjectId, String), (u64, u64)> = BTreeMap::new();
+        for plan in &plans {
+            let batch = sender.batch(plan, replica.machine.registers.sessions);
+            for (group, outcome) in batch.groups.iter().zip(replica.apply(&batch)) {
+                let GroupOutcome::Done(outcomes) = outcome else { continue };
+                if group.session > 0 && !seen.insert((group.session, group.sequence)) {
+                    continue;
+                }
+                for (command, outcome) in group.commands.iter().zip(outcomes) {
+                    match (command, outcome) {
+                        (Command::Reset(reset), Outcome::Reset) => {
+                            windows.remove(&(reset.object.id, reset.identifier.clone()));
+                        }
+                        (Command::Check(check), Outcome::Checked(decision)) => {
+                            observe(&mut windows, check, decision)?;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Asserts that a decision on a limiter of fixed configuration is the right one, after all before.
+fn observe(
+    windows: &mut BTreeMap<(ObjectId, String), (u64, u64)>,
+    check: &Check,
+    decision: Decision,
+) -> Result<(), TestCaseError> {
+    let is_fixed = (0..FIXED).any(|limiter| check.object == limiter_named(limiter));
+    if !is_fixed {
+        return Ok(());
+    }
+    let Decision { allowed, remaining, reset_ms, now_ms, .. } = decision;
+    let start_ms = reset_ms - check.window_ms;
+    prop_assert!(start_ms <= now_ms && now_ms < reset_ms, "a decision is made in its window");
+    let id = (check.object.id, check.identifier.clone());
+    let window = windows.entry(id).or_insert((0, 0));
+    if window.0 != reset_ms {
+        prop_assert!(window.0 <= start_ms, "a window is over before the next one starts");
+        prop_assert_eq!(start_ms, now_ms, "a window starts with its first request");
+        *window = (reset_ms, 0);
+    }
+    prop_assert_eq!(allowed, window.1 < check.requests, "what the limit admits, and no more");
+    window.1 += u64::from(allowed);
+    prop_assert_eq!(remaining, check.requests - window.1);
+    Ok(())
+}
+
+/// The properties mean little if the plans do not get everywhere.
+#[test]
+fn the_plans_reach_every_answer() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = plans(2 * TTL_MS);
+    let mut reached = BTreeSet::new();
+    for _ in 0..512 {
+        let (mut model, mut sender) = (Model::default(), Sender::default());
+        let mut seen = BTreeSet::new();
+        for plan in strategy.new_tree(&mut runner).unwrap().current() {
+            let batch = sender.batch(&plan, model.sessions_made);
+            for (group, outcome) in batch.groups.iter().zip(model.apply(&batch)) {
+                let GroupOutcome::Done(outcomes) = &outcome else {
+                    reached.insert(format!("{outcome:?}"));
+                    continue;
+                };
+                if group.session > 0 && !seen.insert((group.session, group.sequence)) {
+                    reached.insert("answered again".to_owned());
+                }
+                reached.extend(outcomes.iter().flat_map(kinds).map(str::to_owned));
+            }
+        }
+    }
+    let expected = [
+        "Forgotten",
+        "SessionFull",
+        "SessionUnknown",
+        "Stale",
+        "admitted",
+        "answered again",
+        "entries went",
+        "logged",
+        "misplaced",
+        "refused",
+        "reset",
+        "session",
+        "shards went",
+        "windows ended",
+    ];
+    assert_eq!(reached.iter().collect::<Vec<_>>(), expected);
+}
+
+fn kinds(outcome: &Outcome) -> Vec<&'static str> {
+    match outcome {
+        Outcome::SessionOpened { .. } => vec!["session"],
+        Outcome::Checked(decision) if decision.allowed => vec!["admitted"],
+        Outcome::Checked(_) => vec!["refused"],
+        Outcome::Reset => vec!["reset"],
+        Outcome::Logged { .. } => vec!["logged"],
+        Outcome::Ticked(Ticked { windows, entries, shards, .. }) => {
+            let done =
+                [(windows, "windows ended"), (entries, "entries went"), (shards, "shards went")];
+            done.into_iter().filter(|(count, _)| **count > 0).map(|(_, kind)| kind).collect()
+        }
+        Outcome::Refused(_) => vec!["misplaced"],
+    }
+}
