@@ -1,7 +1,7 @@
 //! The one place that knows how values become bytes: bincode 2, little-endian, variable-length
 //! integers, led by a version byte.
 //!
-//! A value of a newer version than this build knows is refused, never guessed at. Decoding is
+//! A value of another version than this build knows is refused, never guessed at. Decoding is
 //! bounded: a length inside a value that claims more than [`limits::FRAME_BYTES_MAX`] is an error
 //! and not an allocation.
 
@@ -39,7 +39,7 @@ pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
 /// Decodes what [`encode`] wrote.
 ///
 /// # Errors
-/// `InvalidData` if the version is newer than this build's or the bytes are not such a value,
+/// `InvalidData` if the version is not this build's or the bytes are not such a value,
 /// bytes left over included.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     let (version, body) = bytes.split_first().ok_or_else(|| invalid("an empty value"))?;

@@ -1,19 +1,16 @@
-//! The settings of one node: a TOML file, the environment, and what holds between them.
+//! The settings of one node: a TOML file, and what holds between them.
 //!
 //! Every setting has a visible default here or must be given. What is misspelt is refused and not
 //! ignored. Paths in the file are relative to the file.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use serde::{Deserialize, Deserializer};
 
 use crate::bindings::Bindings;
 use crate::limits;
-
-/// The variable that moves this node's data folder.
-pub const DATA_VARIABLE: &str = "TALLYKEEP_DATA";
 
 /// The settings of one node.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -109,7 +106,7 @@ pub struct SettingsError {
 }
 
 impl Settings {
-    /// Reads a node's file; [`DATA_VARIABLE`] in the environment wins over its `data`.
+    /// Reads a node's file.
     ///
     /// # Errors
     /// If the file cannot be read, has a setting that is unknown, missing or out of bounds, or
@@ -117,9 +114,8 @@ impl Settings {
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let refused = |message| SettingsError { path: path.to_owned(), message };
         let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-        let data = env::var_os(DATA_VARIABLE).filter(|data| !data.is_empty()).map(PathBuf::from);
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, folder, data).map_err(refused)
+        Self::parse(&text, folder).map_err(refused)
     }
 
     /// One node by itself, with its data in `data`: for developers.
@@ -150,9 +146,9 @@ impl Settings {
         Self { data: data.unwrap_or(self.data), ..self }
     }
 
-    fn parse(text: &str, folder: &Path, data: Option<PathBuf>) -> Result<Self, String> {
+    fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let mut settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        settings.data = data.unwrap_or_else(|| folder.join(&settings.data));
+        settings.data = folder.join(&settings.data);
         settings.wrangler = settings.wrangler.map(|path| folder.join(path));
         settings.validate()?;
         Ok(settings)
@@ -319,7 +315,7 @@ mod tests {
     "#;
 
     fn parse(text: &str) -> Result<Settings, String> {
-        Settings::parse(text, Path::new("/etc/tallykeep"), None)
+        Settings::parse(text, Path::new("/etc/tallykeep"))
     }
 
     /// What is said of [`FILE`] with `more` at its head.
@@ -367,8 +363,8 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_moves_the_data() {
-        let moved = Settings::parse(FILE, Path::new("/etc"), Some("here".into())).unwrap();
+    fn an_argument_moves_the_data() {
+        let moved = parse(FILE).unwrap().with_data(Some("here".into()));
         assert_eq!(moved.data, Path::new("here"));
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tallykeep::client::{replay, status};
@@ -9,6 +10,9 @@ use tallykeep::config::Settings;
 use tallykeep::server;
 use tallykeep::telemetry::{self, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long what still runs on other threads may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Exact rate limits and a durable audit log, on three machines of your own.
 #[derive(Parser)]
@@ -50,7 +54,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    runtime.block_on(run(command))
+    let code = runtime.block_on(run(command));
+    // A long read on a blocking thread has nobody to answer to any more.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    code
 }
 
 async fn run(command: Command) -> ExitCode {

@@ -26,7 +26,7 @@ use crate::raft::{Node, NodeAddress, RaftSettings};
 use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
 
 /// How long a stopping node tries to give leadership away.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1500);
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How long a stopping node goes on answering, so that busy clients leave by themselves.
 const LINGER: Duration = Duration::from_millis(300);
 

@@ -85,7 +85,10 @@ impl Sessions {
             })?;
             return Ok(Standing::Answered(codec::decode(&value)?));
         }
-        Ok(if kept.len() < limits::SESSION_ANSWERS_MAX { Standing::New } else { Standing::Full })
+        // The group for which the others wait to be confirmed must never be refused for their sake.
+        let is_oldest = kept.first().is_none_or(|first| sequence < *first);
+        let has_room = kept.len() < limits::SESSION_ANSWERS_MAX;
+        Ok(if has_room || is_oldest { Standing::New } else { Standing::Full })
     }
 
     /// Keeps the outcomes of a group that [`Self::standing`] found new.

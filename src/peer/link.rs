@@ -46,9 +46,10 @@ impl Link {
     /// before, when this returns.
     ///
     /// # Errors
-    /// (of the future) `ConnectionRefused` or `TimedOut` if the peer was not reached, so nothing
-    /// was sent; `ConnectionReset` if the connection broke afterwards; `Other` with the peer's
-    /// message if it could not carry the request out; `WouldBlock` if too many requests wait.
+    /// (of the future) `ConnectionRefused` or `TimedOut` if the peer was not reached and
+    /// `WouldBlock` if too many requests wait: then nothing was sent. Any other kind if it may have
+    /// been: `ConnectionReset` if the connection broke afterwards, `Other` with the peer's message
+    /// if it could not carry the request out.
     pub fn call(
         &self,
         kind: Kind,
@@ -71,6 +72,9 @@ fn broken(why: impl Into<String>) -> io::Error {
 
 async fn run(address: String, hello: Hello, silence: Duration, mut waiting: mpsc::Receiver<Call>) {
     while let Some(first) = waiting.recv().await {
+        if first.reply.is_closed() {
+            continue;
+        }
         match timeout(CONNECT_TIMEOUT, connect(&address, &hello)).await {
             Ok(Ok(connection)) => converse(connection, silence, first, &mut waiting).await,
             failed => {
@@ -136,13 +140,18 @@ async fn converse(
         let mut call = Some(first);
         loop {
             let Some(Call { kind, payload, reply }) = call.take() else {
-                sink.flush().await?;
+                timeout(silence, sink.flush()).await??;
                 call = waiting.recv().await;
                 if call.is_none() {
                     return Err(broken("the link was closed"));
                 }
                 continue;
             };
+            if reply.is_closed() {
+                // Who called has given up; while the peer did not read, many may have.
+                call = waiting.try_recv().ok();
+                continue;
+            }
             next_id += 1;
             {
                 let mut owed = lock(&owed);
@@ -155,7 +164,7 @@ async fn converse(
             frame.put_u64(next_id);
             frame.put_u8(kind as u8);
             frame.put(payload);
-            sink.feed(frame.freeze()).await?;
+            timeout(silence, sink.feed(frame.freeze())).await??;
             // What waits is fed before the flush, so that many small frames share one write.
             call = waiting.try_recv().ok();
         }

@@ -17,6 +17,8 @@ use crate::limits;
 
 /// How long a caller may take to greet.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection on which nothing came for this long is closed; a link makes another when it needs it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Requests of one connection that are carried out at once.
 const CONCURRENCY_MAX: usize = 256;
 
@@ -120,7 +122,8 @@ async fn converse(
         let mut tasks = tokio::task::JoinSet::new();
         let (appends, ordered) = mpsc::channel(limits::APPENDS_IN_FLIGHT_MAX * 2);
         let mut ordered = Some(ordered);
-        while let Some(frame) = stream.next().await {
+        // A peer that is gone without a word must not keep its place for ever.
+        while let Some(frame) = timeout(IDLE_TIMEOUT, stream.next()).await? {
             let mut frame = frame?;
             if frame.len() < 9 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame without a header"));

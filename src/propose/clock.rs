@@ -37,6 +37,12 @@ impl ClusterClock {
         Self { node, clock }
     }
 
+    /// Whether the log is empty and this node's wall clock, which would be the first stamp, is not
+    /// known to be right. The clock never goes back, so the first one counts.
+    pub(super) fn must_wait_for_peers(&self) -> bool {
+        self.node.progress().borrow().now_ms == 0 && !self.node.clock_is_trusted()
+    }
+
     /// The time now, at least; in ms since the Unix epoch. Does not go beyond what the log allows.
     pub(super) fn now_ms(&self) -> u64 {
         let progress = *self.node.progress().borrow();
@@ -74,8 +80,9 @@ fn ms(duration: Duration) -> u64 {
 pub(super) struct Stamper {
     term: u64,
     at_ms: u64,
-    /// When `at_ms` was stamped, by the monotonic clock.
-    stamped: Duration,
+    /// The last stamp that the wall clock gave, and when, by the monotonic clock: stamps advance
+    /// from there. Not from the last stamp, or each would lose a fraction of a millisecond.
+    base: (u64, Duration),
     /// Entries stamped with `at_ms` so far.
     counter: u32,
     /// The shard by date of the day that was stamped last.
@@ -85,10 +92,16 @@ pub(super) struct Stamper {
 impl Stamper {
     /// Begins a batch of the leader of `term`; gives its time.
     pub(super) async fn begin(&mut self, clock: &ClusterClock, term: u64) -> u64 {
-        let mut at_ms = clock.now_ms();
-        if self.term == term {
+        let at_ms = if self.term == term {
+            let (base_ms, base_at) = self.base;
             let now = clock.clock.monotonic();
-            at_ms = at_ms.max(self.at_ms + ms(now.saturating_sub(self.stamped)));
+            let expected_ms = base_ms + ms(now.saturating_sub(base_at));
+            let trusted = || clock.node.clock_is_trusted();
+            let at_ms = follow(expected_ms, clock.clock.wall_ms(), trusted);
+            if at_ms != expected_ms {
+                self.base = (at_ms, now);
+            }
+            at_ms
         } else {
             let waiting = Instant::now();
             while clock.is_far_ahead()
@@ -98,14 +111,15 @@ impl Stamper {
                 sleep(Duration::from_millis(5)).await;
             }
             // A millisecond of its own, so that ids go on sorting behind those of the last leader.
-            at_ms = clock.now_ms().max(clock.node.progress().borrow().now_ms + 1);
-        }
+            let at_ms = clock.now_ms().max(clock.node.progress().borrow().now_ms + 1);
+            self.base = (at_ms, clock.clock.monotonic());
+            at_ms
+        };
         if at_ms != self.at_ms {
             self.counter = 0;
         }
         self.term = term;
         self.at_ms = at_ms;
-        self.stamped = clock.clock.monotonic();
         at_ms
     }
 

@@ -110,6 +110,9 @@ async fn propose(
             return Err(ProposeError::NotLeader);
         }
     }
+    if clock.must_wait_for_peers() {
+        return Err(ProposeError::NotLeader);
+    }
     let at_ms = stamper.begin(clock, term).await;
     let groups = submitted.iter().map(|submitted| Group {
         session: submitted.group.session,

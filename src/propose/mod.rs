@@ -59,7 +59,7 @@ impl Proposer {
     /// # Errors
     /// `Overloaded` if the queue here or at the leader is full, `Unavailable` if no leader was
     /// found in time, and at once if it is known that there is no quorum: nothing was changed.
-    /// `Unknown` if the request was sent and no answer came: it may have been carried out.
+    /// `Unknown` if no answer came in time: the request may have been carried out.
     pub async fn propose(&self, request: Request) -> Result<Outcome> {
         self.node.check_quorum()?;
         let bytes = size(&request);

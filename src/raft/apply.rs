@@ -142,7 +142,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Handle,
     ) -> Result<(), io::Error> {
-        self.store.install(snapshot.path())?;
+        let (store, received) = (self.store.clone(), snapshot.clone());
+        tokio::task::spawn_blocking(move || store.install(received.path()))
+            .await
+            .map_err(io::Error::other)??;
         self.machine = Machine::load(&self.store)?;
         let applied = decode_applied(&self.store)?;
         if applied != meta.last_log_id {

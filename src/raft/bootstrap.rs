@@ -5,8 +5,11 @@
 //! it acknowledged and lost must not be voted away. So it asks *all* its peers:
 //!
 //! - If one has a log of a cluster that once had a leader, this node has lost its data (or missed
-//!   the start). It follows, without voting, until it has all that the leader had when it came; a
-//!   marker file keeps that over restarts.
+//!   the start). It then takes nothing from anyone before a leader has granted it to rejoin, and a
+//!   leader grants that only after a round with a majority, to which this node cannot belong: so a
+//!   leader of the past cannot make a majority of itself and a node that has forgotten. From there
+//!   on it follows that leader or a later one, without voting, until it has applied what was
+//!   committed when it came. A marker file keeps all this over restarts.
 //! - If all answer and none has, the node with the lowest id gives all of them the same first
 //!   membership, then takes it itself. A second cluster cannot form: any leader needs a majority
 //!   of that one membership.
@@ -15,10 +18,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::cluster::Peers;
+use serde::{Deserialize, Serialize};
+
+use super::Inner;
 use super::types::{NodeAddress, Raft};
 use crate::codec;
 use crate::peer::Kind;
@@ -31,12 +36,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Gate {
     state: AtomicU8,
+    /// While catching up, leaders of earlier terms than this are refused.
+    term: AtomicU64,
     marker: PathBuf,
 }
 
+/// The node has no data, and does not know why.
 const UNDECIDED: u8 = 0;
+/// The node has lost its data, and no leader has granted it to rejoin.
 const REJOINING: u8 = 1;
-const OPEN: u8 = 2;
+/// A leader has; the node follows without a vote.
+const CATCHING_UP: u8 = 2;
+/// The node takes part in full.
+const OPEN: u8 = 3;
+
+/// A leader's grant to a node that has lost its data.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Grant {
+    /// The leader's term.
+    pub term: u64,
+    /// The node may vote once it has applied this.
+    pub committed: u64,
+}
 
 impl Gate {
     /// The gate of a node whose data folder is `dir`, and has data or not.
@@ -47,14 +68,20 @@ impl Gate {
             (false, true) => OPEN,
             (false, false) => UNDECIDED,
         };
-        Self { state: AtomicU8::new(state), marker }
+        Self { state: AtomicU8::new(state), term: AtomicU64::new(0), marker }
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.state.load(Ordering::Acquire) == OPEN
     }
 
-    pub(super) fn is_undecided(&self) -> bool {
+    /// Whether this node may stand for election. One that is undecided is of no cluster yet, and
+    /// one that is given its first membership stands at once.
+    pub(super) fn may_elect(&self) -> bool {
+        self.is_open() || self.is_undecided()
+    }
+
+    fn is_undecided(&self) -> bool {
         self.state.load(Ordering::Acquire) == UNDECIDED
     }
 
@@ -62,41 +89,62 @@ impl Gate {
         if self.is_open() { Ok(()) } else { Err(io::Error::other("this node may not vote yet")) }
     }
 
-    pub(super) fn check_may_follow(&self) -> io::Result<()> {
-        if self.is_undecided() {
-            return Err(io::Error::other("this node does not know yet whether it is new"));
+    /// Whether this node may take entries or a snapshot of the leader of `term`.
+    pub(super) fn check_may_follow(&self, term: u64) -> io::Result<()> {
+        match self.state.load(Ordering::Acquire) {
+            OPEN => Ok(()),
+            CATCHING_UP if term >= self.term.load(Ordering::Acquire) => Ok(()),
+            CATCHING_UP => Err(io::Error::other("a leader of the past")),
+            _ => Err(io::Error::other("this node does not know yet where it stands")),
         }
-        Ok(())
+    }
+
+    fn grant(&self, grant: Grant) {
+        self.term.store(grant.term, Ordering::Release);
+        self.state.store(CATCHING_UP, Ordering::Release);
     }
 
     fn open(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.marker) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Err(_) => {}
+            Ok(()) => self.sync_dir()?,
         }
         self.state.store(OPEN, Ordering::Release);
         Ok(())
     }
 
+    fn sync_dir(&self) -> io::Result<()> {
+        self.marker.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
+    }
+
+    /// Decides that this node has lost its data, unless it has been decided otherwise meanwhile.
     fn rejoin(&self) -> io::Result<()> {
         // Synced before the first entry is accepted, so that a crash cannot make this node forget
         // that it has forgotten.
         std::fs::File::create(&self.marker)?.sync_all()?;
-        if let Some(dir) = self.marker.parent() {
-            std::fs::File::open(dir)?.sync_all()?;
+        self.sync_dir()?;
+        let decided =
+            self.state.compare_exchange(UNDECIDED, REJOINING, Ordering::AcqRel, Ordering::Acquire);
+        if decided == Err(OPEN) {
+            // This node was made part of a new cluster while it asked the others.
+            return self.open();
         }
-        self.state.store(REJOINING, Ordering::Release);
         Ok(())
     }
 
-    /// Accepts the first membership from the node that starts the cluster.
+    /// Accepts the first membership from the node that starts the cluster; `formed` says whether
+    /// this node's log is of a cluster that has had a leader.
     pub(super) async fn accept_first(
         &self,
         raft: &Raft,
         members: BTreeMap<u64, NodeAddress>,
+        formed: bool,
     ) -> io::Result<()> {
-        if !self.is_undecided() {
-            return Ok(());
+        match self.state.load(Ordering::Acquire) {
+            UNDECIDED => {}
+            OPEN if !formed => return Ok(()),
+            _ => return Err(io::Error::other("this node knows of a cluster already")),
         }
         initialize(raft, members).await?;
         self.open()
@@ -114,14 +162,9 @@ async fn initialize(raft: &Raft, members: BTreeMap<u64, NodeAddress>) -> io::Res
 ///
 /// # Errors
 /// If the marker cannot be kept or Raft has stopped.
-pub(super) async fn join(
-    gate: &Gate,
-    raft: &Raft,
-    peers: &Peers,
-    id: u64,
-    members: &BTreeMap<u64, NodeAddress>,
-    applied: impl Fn() -> Option<u64>,
-) -> io::Result<()> {
+pub(super) async fn join(inner: &Inner) -> io::Result<()> {
+    let Inner { gate, raft, peers, .. } = inner;
+    let (id, members) = (inner.settings.id, &inner.settings.members);
     let lowest = members.keys().min() == Some(&id);
     let mut told = false;
     while gate.is_undecided() {
@@ -151,19 +194,24 @@ pub(super) async fn join(
     if gate.is_open() {
         return Ok(());
     }
-    // Rejoining: the leader must know that what it believes this node to have is gone.
-    raft.runtime_config().elect(false);
-    let caught_up = loop {
-        if let Some(last) = peers.rejoin().await {
-            break last;
+    // The leader must know that what it believes this node to have is gone, before this node
+    // answers an append: openraft takes the first one that it rejects for what is still there.
+    let grant = loop {
+        if let Some(grant) = peers.rejoin().await {
+            break grant;
         }
         tokio::time::sleep(PAUSE).await;
     };
-    while applied().is_none_or(|applied| applied < caught_up) {
-        tokio::time::sleep(PAUSE).await;
-    }
+    tracing::info!(id, term = grant.term, committed = grant.committed, "granted to rejoin");
+    gate.grant(grant);
+    let mut progress = inner.progress.clone();
+    progress
+        .wait_for(|progress| progress.applied >= Some(grant.committed))
+        .await
+        .map_err(io::Error::other)?;
+    // What is applied is committed by the others; only what is synced here may be voted with.
+    inner.sync_log().await?;
     gate.open()?;
-    raft.runtime_config().elect(true);
-    tracing::info!(id, applied = caught_up, "this node has caught up and votes again");
+    tracing::info!(id, applied = grant.committed, "this node has caught up and votes again");
     Ok(())
 }

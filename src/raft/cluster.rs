@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::Grant;
 use super::types::NodeAddress;
 use crate::clock::Clock;
 use crate::codec;
@@ -35,8 +36,8 @@ pub enum Role {
     Candidate,
     /// It follows without a vote.
     Learner,
-    /// It has lost its data and is catching up, without a vote.
-    Rejoining,
+    /// It has no data yet, or has lost it and is catching up: it has no vote.
+    Joining,
     /// It has not answered.
     Unreachable,
 }
@@ -62,6 +63,8 @@ pub struct Status {
     pub formed: bool,
     /// Its wall clock, in ms since the Unix epoch.
     pub wall_ms: u64,
+    /// Whether that clock agrees with those of its peers.
+    pub clock_trusted: bool,
 }
 
 /// What is known of one peer.
@@ -165,11 +168,12 @@ impl Peers {
         join_all(calls).await
     }
 
-    /// Tells the leader, whoever it is, that this node starts anew; gives the last index of the
-    /// leader's log.
-    pub(super) async fn rejoin(&self) -> Option<u64> {
+    /// Tells the leader, whoever it is, that this node starts anew; gives its grant.
+    pub(super) async fn rejoin(&self) -> Option<Grant> {
         let answers = self.call_all(Kind::Rejoin, &[]).await;
-        answers.into_iter().flatten().find_map(|reply| codec::decode::<Option<u64>>(&reply).ok()?)
+        let grants = answers.into_iter().flatten();
+        let grants = grants.filter_map(|reply| codec::decode::<Option<Grant>>(&reply).ok()?);
+        grants.max_by_key(|grant| grant.term)
     }
 
     pub(super) fn link(&self, peer: u64) -> Option<&Link> {

@@ -164,7 +164,10 @@ impl RaftLogReader<TypeConfig> for Log {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.read(start, end, limits::APPEND_BYTES_MAX)
+        let entries = self.read(start, end, limits::APPEND_BYTES_MAX)?;
+        // What was purged since openraft looked cannot be sent; nothing is a heartbeat to it.
+        let whole = entries.first().is_some_and(|first| first.index() == start);
+        Ok(if whole { entries } else { Vec::new() })
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

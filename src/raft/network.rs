@@ -29,10 +29,8 @@ use crate::limits;
 use crate::peer::{Hello, Kind, Link};
 
 /// A connection on which a peer owes an answer for this long is given up. For snapshots it is
-/// [`INSTALL_TIMEOUT`].
+/// [`snapshot::INSTALL_TIMEOUT`].
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long a peer may take to check and install a snapshot.
-pub(super) const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Makes the connections of one node to its peers.
 pub struct Network {
@@ -63,7 +61,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 
     async fn new_snapshot_client(&mut self, target: u64, node: &NodeAddress) -> Peer {
-        self.connect(target, node, INSTALL_TIMEOUT)
+        self.connect(target, node, snapshot::INSTALL_TIMEOUT)
     }
 }
 

@@ -81,6 +81,10 @@ async fn rounds(inner: Arc<Inner>, mut readers: mpsc::Receiver<oneshot::Sender<u
                 Err(_) => tracing::debug!("a read index did not come in time"),
             }
             waiting.retain(|reader: &oneshot::Sender<u64>| !reader.is_closed());
+            if inner.check_quorum().is_err() {
+                // Dropped, so told: nobody has to wait for what is known not to come.
+                waiting.clear();
+            }
             if waiting.is_empty() {
                 break None;
             }

@@ -5,12 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
+use openraft::raft::AppendEntriesRequest;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::bootstrap::Gate;
 use super::snapshot::{Begin, Chunk, End};
-use super::types::{Raft, Snapshot};
+use super::types::{Raft, Snapshot, TypeConfig};
 use crate::codec;
 use crate::limits;
 use crate::peer::{Kind, Ordered, Reply};
@@ -58,9 +59,6 @@ impl Rpc {
         requests: mpsc::Receiver<Ordered>,
         replies: mpsc::Sender<Reply>,
     ) {
-        if self.gate.check_may_follow().is_err() {
-            return;
-        }
         // Futures are first polled in the order in which they are made, so openraft gets the
         // requests in the order of the connection, and the next before the last is synced.
         let requests = futures_util::stream::unfold(requests, |mut requests| async move {
@@ -68,10 +66,7 @@ impl Rpc {
         });
         let answered = requests
             .map(|ordered| async move {
-                let reply = match codec::decode(&ordered.payload) {
-                    Ok(request) => answer(self.raft.append_entries(request).await),
-                    Err(error) => Err(error),
-                };
+                let reply = self.append(&ordered.payload).await;
                 ordered.reply(reply)
             })
             .buffered(limits::APPENDS_IN_FLIGHT_MAX);
@@ -83,8 +78,14 @@ impl Rpc {
         }
     }
 
+    async fn append(&self, payload: &[u8]) -> io::Result<Vec<u8>> {
+        let request: AppendEntriesRequest<TypeConfig> = codec::decode(payload)?;
+        self.gate.check_may_follow(request.vote.leader_id.term)?;
+        answer(self.raft.append_entries(request).await)
+    }
+
     async fn begin(&self, from: u64, begin: Begin) -> io::Result<Vec<u8>> {
-        self.gate.check_may_follow()?;
+        self.gate.check_may_follow(begin.vote.leader_id.term)?;
         tracing::info!(from, files = begin.manifest.files.len(), "a snapshot is coming");
         let snapshots = self.snapshots.clone();
         let incoming = blocking(move || snapshots.receive(begin.manifest)).await?;
@@ -103,6 +104,7 @@ impl Rpc {
     }
 
     async fn end(&self, from: u64, end: End) -> io::Result<Vec<u8>> {
+        self.gate.check_may_follow(end.vote.leader_id.term)?;
         let incoming = self.incoming().remove(&from).ok_or_else(no_transfer)?;
         let handle = blocking(move || {
             let incoming = Arc::into_inner(incoming).ok_or_else(no_transfer)?;

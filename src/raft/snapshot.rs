@@ -4,16 +4,25 @@
 //! is answered once the snapshot is installed. The files are checked against the list's checksums
 //! before anything is touched.
 
+use std::future::Future;
 use std::io;
+use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::storage::RaftSnapshotBuilder;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::codec;
 use crate::limits;
 use crate::peer::{Kind, Link};
 use crate::storage::{Manifest, SnapshotDir, Snapshots, StateStore};
+
+/// How long a peer may take to begin a snapshot, and to take a piece of it.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to check and install a snapshot.
+pub(super) const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// openraft's handle of a snapshot: a complete directory that lives as long as the handle.
 pub type Handle = SnapshotDir;
@@ -66,7 +75,7 @@ fn describe(handle: Handle) -> io::Result<Snapshot> {
 /// A snapshot follows.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Begin {
-    /// The leader's vote: an outdated leader's snapshot is refused before it is sent.
+    /// The leader's vote.
     pub vote: Vote,
     /// Its files, and what it holds.
     pub manifest: Manifest,
@@ -109,7 +118,7 @@ mod serde_bytes_vec {
 pub(super) async fn send(link: &Link, vote: Vote, snapshot: &Handle) -> io::Result<Vec<u8>> {
     let manifest = snapshot.manifest().clone();
     let begin = codec::encode(&Begin { vote, manifest: manifest.clone() });
-    link.call(Kind::SnapshotBegin, begin).await?;
+    within(PIECE_TIMEOUT, link.call(Kind::SnapshotBegin, begin)).await?;
     for file in &manifest.files {
         let mut offset = 0;
         while offset < file.bytes {
@@ -126,10 +135,18 @@ pub(super) async fn send(link: &Link, vote: Vote, snapshot: &Handle) -> io::Resu
             }
             let sent = bytes.len() as u64;
             let chunk = Chunk { file: file.name.clone(), offset, bytes };
-            link.call(Kind::SnapshotChunk, codec::encode(&chunk)).await?;
+            let call = link.call(Kind::SnapshotChunk, codec::encode(&chunk));
+            within(PIECE_TIMEOUT, call).await?;
             offset += sent;
         }
     }
-    let reply = link.call(Kind::SnapshotEnd, codec::encode(&End { vote })).await?;
-    Ok(reply.to_vec())
+    let end = link.call(Kind::SnapshotEnd, codec::encode(&End { vote }));
+    Ok(within(INSTALL_TIMEOUT, end).await?.to_vec())
+}
+
+async fn within(
+    limit: Duration,
+    call: impl Future<Output = io::Result<Bytes>>,
+) -> io::Result<Bytes> {
+    timeout(limit, call).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

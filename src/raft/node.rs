@@ -1,0 +1,380 @@
+//! One node's part in the cluster, as the other rooms see it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::metrics::RaftServerMetrics;
+use openraft::type_config::alias::WatchReceiverOf;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+
+use super::apply::{Progress, StateMachine};
+use super::bootstrap::{self, Gate, Grant};
+use super::cluster::Peers;
+use super::read::Reads;
+use super::rpc::Rpc;
+use super::status::ClusterReport;
+use super::types::{EncodedBatch, Raft, TypeConfig};
+use super::{RaftSettings, config, log, network};
+use crate::clock::Clock;
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::machine::GroupOutcome;
+use crate::peer::{Kind, Ordered, Reply};
+use crate::storage::{LogStore, Meta, Snapshots, StateStore};
+
+/// Who leads, as far as this node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// This node.
+    Here {
+        /// Its term.
+        term: u64,
+    },
+    /// Another node.
+    There(u64),
+    /// Nobody is known to.
+    Nowhere,
+}
+
+/// Why a batch has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposeError {
+    /// This node does not lead in that term: nothing was appended.
+    NotLeader,
+    /// The batch was appended, and leadership lost: it may or may not be applied.
+    Unknown,
+    /// Raft has stopped on this node.
+    Stopped,
+}
+
+/// One node's part in the cluster. Clones share it.
+#[derive(Clone)]
+pub struct Node {
+    pub(super) inner: Arc<Inner>,
+    reads: Reads,
+}
+
+/// What the files of this room share.
+pub(crate) struct Inner {
+    pub(super) settings: RaftSettings,
+    pub(super) raft: Raft,
+    pub(super) gate: Arc<Gate>,
+    pub(super) peers: Peers,
+    pub(super) log: LogStore,
+    pub(super) state: StateStore,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) draining: AtomicBool,
+    rpc: Rpc,
+    server: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+}
+
+impl Node {
+    /// Starts Raft on what the stores hold, and everything that runs beside it.
+    ///
+    /// # Errors
+    /// If the stores cannot be read or hold what this build does not understand.
+    pub async fn start(
+        settings: RaftSettings,
+        clock: Arc<dyn Clock>,
+        log: LogStore,
+        state: StateStore,
+        snapshots: Snapshots,
+    ) -> io::Result<Self> {
+        let has_data = log.last()?.is_some()
+            || log.get_meta(Meta::Vote)?.is_some()
+            || state.applied()?.is_some();
+        let gate = Arc::new(Gate::new(&settings.dir, has_data));
+        let (machine, progress) =
+            StateMachine::open(state.clone(), snapshots.clone(), clock.clone())?;
+        let network = network::Network::new(&settings.cluster, settings.id);
+        let config = Arc::new(config(&settings)?);
+        let raft = Raft::new(settings.id, config, network, log::Log::new(log.clone()), machine)
+            .await
+            .map_err(io::Error::other)?;
+        raft.runtime_config().elect(gate.may_elect());
+        let peers = Peers::new(&settings.cluster, settings.id, &settings.members, clock.clone());
+        let rpc = Rpc::new(raft.clone(), gate.clone(), snapshots);
+        let draining = AtomicBool::new(false);
+        let server = raft.server_metrics();
+        let inner = Arc::new(Inner {
+            settings,
+            raft,
+            gate,
+            peers,
+            log,
+            state,
+            progress,
+            clock,
+            draining,
+            rpc,
+            server,
+        });
+        let reads = Reads::new(inner.clone());
+        Ok(Self { inner, reads })
+    }
+
+    /// Finds out whether this node is new, has lost its data, or goes on, and lets it vote when it
+    /// may. Needs the peer listener to be up.
+    ///
+    /// # Errors
+    /// If the data folder cannot be written or Raft has stopped.
+    pub async fn join(&self) -> io::Result<()> {
+        bootstrap::join(&self.inner).await
+    }
+
+    /// Keeps the peers' statuses fresh and cuts the log when it has grown. Runs until dropped.
+    pub async fn maintain(&self) {
+        tokio::join!(
+            self.inner.peers.watch(),
+            self.inner.snapshot_when_due(),
+            self.inner.keep_wrong_clocks_from_leading(),
+        );
+    }
+
+    /// Returns once Raft has stopped on this node, with the reason.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "Raft has stopped".to_owned();
+            }
+        }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> u64 {
+        self.inner.settings.id
+    }
+
+    /// Linearizable reads.
+    pub fn reads(&self) -> Reads {
+        self.reads.clone()
+    }
+
+    /// The newest state that is applied here, for the alarms; reads for clients go by
+    /// [`Node::reads`].
+    pub fn state(&self) -> &StateStore {
+        &self.inner.state
+    }
+
+    /// How far this node has applied the log.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.inner.progress.clone()
+    }
+
+    /// Who leads.
+    pub fn leadership(&self) -> Leadership {
+        self.inner.leadership()
+    }
+
+    /// Returns once the leadership is not what it `was`.
+    pub async fn leadership_other_than(&self, was: Leadership) {
+        self.inner.leadership_other_than(was).await;
+    }
+
+    /// Whether this node's wall clock may be used to stamp.
+    pub fn clock_is_trusted(&self) -> bool {
+        self.inner.peers.clock_is_trusted()
+    }
+
+    /// Whether any peer has said how it is, or there is none.
+    pub fn clock_is_judged(&self) -> bool {
+        self.inner.settings.members.len() == 1 || !self.inner.peers.reachable().is_empty()
+    }
+
+    /// `Unavailable` if it is known that no majority can be reached from here.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check_quorum(&self) -> Result<()> {
+        self.inner.check_quorum()
+    }
+
+    /// Proposes a batch under `term`. The batch is in openraft's queue, behind those proposed
+    /// before, when the first future gives the second, which gives an outcome per group.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose(
+        &self,
+        term: u64,
+        batch: Vec<u8>,
+    ) -> std::result::Result<
+        impl Future<Output = std::result::Result<Vec<GroupOutcome>, ProposeError>> + Send + use<>,
+        ProposeError,
+    > {
+        let (responder, done) = ProgressResponder::complete_only();
+        let batch = EncodedBatch(Bytes::from(batch));
+        let write = self.inner.raft.write(batch).with_leader(term).responder(responder);
+        write.await.map_err(|_| ProposeError::Stopped)?;
+        Ok(async move {
+            match done.await {
+                Ok(Ok(written)) => Ok(written.data.0),
+                Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
+                Ok(Err(_)) => Err(ProposeError::NotLeader),
+                Err(_) => Err(ProposeError::Unknown),
+            }
+        })
+    }
+
+    /// Sends a request to a peer over the link for what is neither entries nor snapshots.
+    ///
+    /// # Errors
+    /// See [`crate::peer::Link::call`]; `NotFound` if there is no such node.
+    pub async fn call(&self, peer: u64, kind: Kind, payload: Vec<u8>) -> io::Result<Bytes> {
+        let link = self.inner.peers.link(peer).ok_or(io::ErrorKind::NotFound)?;
+        link.call(kind, payload).await
+    }
+
+    /// Answers a peer's request that is Raft's.
+    ///
+    /// # Errors
+    /// What is sent back to the peer as text.
+    pub async fn answer(&self, from: u64, kind: Kind, payload: &[u8]) -> io::Result<Vec<u8>> {
+        let inner = &self.inner;
+        match kind {
+            Kind::Status => Ok(codec::encode(&inner.status())),
+            Kind::ReadIndex => Ok(codec::encode(&inner.read_index_as_leader().await?)),
+            Kind::Bootstrap => {
+                let members = codec::decode(payload)?;
+                inner.gate.accept_first(&inner.raft, members, inner.is_formed()?).await?;
+                Ok(Vec::new())
+            }
+            Kind::Rejoin => Ok(codec::encode(&inner.allow_rejoin(from).await?)),
+            _ => inner.rpc.call(from, kind, payload).await,
+        }
+    }
+
+    /// Answers the appends of one peer's connection.
+    pub async fn answer_appends(
+        &self,
+        requests: mpsc::Receiver<Ordered>,
+        replies: mpsc::Sender<Reply>,
+    ) {
+        self.inner.rpc.appends(requests, replies).await;
+    }
+
+    /// Whether this node can serve clients now.
+    ///
+    /// # Errors
+    /// One sentence why it cannot.
+    pub fn ready(&self) -> std::result::Result<(), String> {
+        self.inner.ready()
+    }
+
+    /// What this node knows of its cluster.
+    pub async fn report(&self) -> ClusterReport {
+        self.inner.report().await
+    }
+
+    /// SHA-256 over every row of the state, in hexadecimal, and the index up to which the log is
+    /// applied in it: equal on all nodes at equal index. Reads everything.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub async fn content_hash(&self) -> Result<(u64, String)> {
+        let state = self.inner.state.clone();
+        let hashed = tokio::task::spawn_blocking(move || {
+            let snapshot = state.snapshot();
+            let index = snapshot.marks()?.index;
+            let hash = snapshot.content_hash()?;
+            io::Result::Ok((index.unwrap_or(0), hex::encode(hash)))
+        });
+        hashed
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+impl Inner {
+    /// Read from the same channel that [`Self::leadership_other_than`] waits on: openraft publishes
+    /// on several, one after the other.
+    pub(super) fn leadership(&self) -> Leadership {
+        let server = self.server.borrow_watched();
+        let vote = &server.vote;
+        let is_own = vote.committed && vote.leader_id.voted_for == self.settings.id;
+        match (server.state, server.current_leader) {
+            (ServerState::Leader, _) if is_own => Leadership::Here { term: vote.leader_id.term },
+            (_, Some(leader)) if leader != self.settings.id => Leadership::There(leader),
+            _ => Leadership::Nowhere,
+        }
+    }
+
+    pub(super) async fn leadership_other_than(&self, was: Leadership) {
+        let mut server = self.server.clone();
+        while self.leadership() == was {
+            if server.changed().await.is_err() {
+                // Raft has stopped, and nothing will change any more.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    pub(super) fn check_quorum(&self) -> Result<()> {
+        if self.peers.quorum_is_lost() {
+            return Err(Error::unavailable("a majority of the nodes cannot be reached"));
+        }
+        Ok(())
+    }
+
+    /// Whether this node's log is of a cluster that has had a leader. By what is on disk: openraft's
+    /// metrics are empty for a moment after a start.
+    pub(super) fn is_formed(&self) -> io::Result<bool> {
+        // Index 0 is the first membership, which any node may hold before there is a leader.
+        let applied = self.progress.borrow().applied;
+        let last = self.log.last()?.map(|(index, _)| index);
+        Ok(self.log.purged_to().is_some() || last.max(applied) > Some(0))
+    }
+
+    /// Returns once everything in the log is synced.
+    pub(super) async fn sync_log(&self) -> io::Result<()> {
+        let (done, synced) = oneshot::channel();
+        let done = Box::new(move |result| {
+            // The receiver waits below, unless the node is being stopped.
+            let _ = done.send(result);
+        });
+        self.log.sync(done)?;
+        synced.await.map_err(io::Error::other)?
+    }
+
+    /// Lets the log of node `from` be shorter than it was known to be, if this node leads, which it
+    /// proves by a round with a majority first: `from` refuses appends, so is not of it.
+    async fn allow_rejoin(&self, from: u64) -> io::Result<Option<Grant>> {
+        let Leadership::Here { term } = self.leadership() else { return Ok(None) };
+        let committed = self.read_index_as_leader().await?;
+        let allowed = self.raft.trigger().allow_next_revert(&from, true).await;
+        allowed.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        tracing::warn!(node = from, "a node has lost its data and starts anew");
+        Ok(Some(Grant { term, committed }))
+    }
+
+    /// Makes a snapshot whenever the log has grown by `snapshot_log_bytes` since the last, so that
+    /// openraft can purge what it covers. By bytes and not by entries: an entry may hold one command
+    /// or a thousand.
+    async fn snapshot_when_due(&self) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let snapshot = self.raft.metrics().borrow_watched().snapshot;
+            let grown = self.log.bytes_since(snapshot.map_or(0, |id| id.index + 1));
+            if grown >= self.settings.snapshot_log_bytes
+                && self.raft.trigger().snapshot().await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether a node can serve, and what operators are told of the cluster.
+
+use std::sync::atomic::Ordering;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use serde::Serialize;
+
+use super::cluster::{Role, Status};
+use super::node::{Inner, Leadership};
+
+/// A follower that is this many entries behind its leader does not serve yet.
+const READY_LAG_MAX: u64 = 1024;
+impl Inner {
+    fn role(&self, state: ServerState) -> Role {
+        match state {
+            _ if !self.gate.is_open() => Role::Joining,
+            ServerState::Leader => Role::Leader,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Learner | ServerState::Shutdown => Role::Learner,
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Status {
+            id: self.settings.id,
+            role: self.role(metrics.state),
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            last_log: metrics.last_log_index,
+            applied: self.progress.borrow().applied,
+            ready: self.ready().is_ok(),
+            // What cannot be read is no reason to take this node for a new one.
+            formed: self.is_formed().unwrap_or(true),
+            wall_ms: self.clock.wall_ms(),
+            clock_trusted: self.peers.clock_is_trusted(),
+        }
+    }
+
+    pub(super) fn ready(&self) -> std::result::Result<(), String> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("this node is stopping".to_owned());
+        }
+        if !self.gate.is_open() {
+            return Err("this node is joining its cluster".to_owned());
+        }
+        self.check_quorum().map_err(|error| error.message)?;
+        let progress = *self.progress.borrow();
+        match self.leadership() {
+            Leadership::Nowhere => Err("no leader is known".to_owned()),
+            Leadership::Here { term } if progress.term < term => {
+                Err("this node leads and is still applying what came before".to_owned())
+            }
+            Leadership::Here { .. } => Ok(()),
+            Leadership::There(leader) => {
+                let reachable = self.peers.reachable();
+                let Some(status) = reachable.get(&leader) else {
+                    return Err(format!("the leader, node {leader}, has not answered yet"));
+                };
+                if progress.applied.unwrap_or(0) + READY_LAG_MAX < status.applied.unwrap_or(0) {
+                    return Err(format!("this node is behind the leader, node {leader}"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn report(&self) -> ClusterReport {
+        let own = self.status();
+        let answers = self.peers.ask_all().await;
+        let of = |id: u64| {
+            let answers = answers.iter().flatten().chain([&own]);
+            answers.into_iter().find(|status| status.id == id).cloned()
+        };
+        let nodes = self.settings.members.iter().map(|(id, node)| {
+            let status = of(*id);
+            NodeReport {
+                id: *id,
+                http: node.http.clone(),
+                peer: node.peer.clone(),
+                role: status.as_ref().map_or(Role::Unreachable, |status| status.role),
+                last_log: status.as_ref().and_then(|status| status.last_log),
+                applied: status.as_ref().and_then(|status| status.applied),
+                ready: status.as_ref().is_some_and(|status| status.ready),
+            }
+        });
+        let progress = *self.progress.borrow();
+        ClusterReport {
+            id: own.id,
+            leader: own.leader,
+            term: own.term,
+            nodes: nodes.collect(),
+            state_hash: StateHash {
+                applied: progress.applied.unwrap_or(0),
+                hash: hex::encode(progress.hash),
+            },
+        }
+    }
+}
+
+/// `GET /admin/cluster`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterReport {
+    /// The node that answers.
+    pub id: u64,
+    /// The leader, if it knows one.
+    pub leader: Option<u64>,
+    /// Its term.
+    pub term: u64,
+    /// All nodes.
+    pub nodes: Vec<NodeReport>,
+    /// How far it has applied the log, and the hash of that: equal on all nodes at equal index.
+    pub state_hash: StateHash,
+}
+
+/// One node in a [`ClusterReport`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    /// Its id.
+    pub id: u64,
+    /// Where it listens for clients.
+    pub http: String,
+    /// Where it listens for peers.
+    pub peer: String,
+    /// What it does.
+    pub role: Role,
+    /// Index of the last entry in its log; null if it did not answer.
+    pub last_log: Option<u64>,
+    /// Index of the last entry that it has applied; null if it did not answer.
+    pub applied: Option<u64>,
+    /// Whether it can serve clients.
+    pub ready: bool,
+}
+
+/// See [`crate::machine::Machine::hash`].
+#[derive(Clone, Debug, Serialize)]
+pub struct StateHash {
+    /// Index of the last applied entry.
+    pub applied: u64,
+    /// In hexadecimal.
+    pub hash: String,
+}
