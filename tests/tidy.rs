@@ -70,10 +70,20 @@ fn is_test(path: &Path) -> bool {
 
 /// The modules of the crate that a line names: what follows each `crate::`.
 fn named(line: &str) -> Vec<String> {
-    line.split("crate::")
-        .skip(1)
-        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
-        .collect()
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let mut modules = Vec::new();
+    for rest in line.split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            // A list that goes on in the next line gives an empty word, which no room may name.
+            Some(list) => modules.extend(
+                list.split([',', '}'])
+                    .take_while(|part| *part != ";")
+                    .map(|part| word(part.trim())),
+            ),
+            None => modules.push(word(rest)),
+        }
+    }
+    modules
 }
 
 #[test]
