@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use super::error;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 
@@ -68,5 +69,5 @@ async fn read(body: Body) -> Result<Bytes> {
 
 fn too_large() -> Error {
     let detail = format!("the body may have at most {} bytes", limits::BODY_BYTES_MAX);
-    Error::new(Kind::TooLarge, "body_too_large", detail)
+    Error::new(Kind::TooLarge, error::BODY_TOO_LARGE, detail)
 }

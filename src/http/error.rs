@@ -5,7 +5,7 @@
 //! the guide's clients, which read that member.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,6 +13,8 @@ use serde::Serialize;
 use crate::error::{Error, Kind};
 use crate::machine::{Outcome, Refusal};
 
+/// The code of a body that is not taken whole.
+pub(super) const BODY_TOO_LARGE: &str = "body_too_large";
 /// Seconds after which a client may try again what was refused for the time being.
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -68,7 +70,12 @@ impl IntoResponse for Error {
         if self.kind == Kind::Internal {
             tracing::error!(code = self.code, "a request failed: {}", self.message);
         }
-        respond(status(self.kind), self.code, &self.message)
+        let mut response = respond(status(self.kind), self.code, &self.message);
+        if self.code == BODY_TOO_LARGE {
+            // What is left of the body may still be on its way.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

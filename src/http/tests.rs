@@ -143,7 +143,7 @@ async fn a_body_that_is_no_json_is_400() {
 async fn a_name_or_an_id_that_cannot_be_is_400() {
     let other = Namespace::new("other-RateLimiter");
     let foreign = other.hex(other.object("a").id);
-    let long = "x".repeat(limits::NAME_BYTES_MAX + 1);
+    let long = "x".repeat(limits::OBJECT_NAME_BYTES_MAX + 1);
     for (which, code) in [
         ("name/%zz", "invalid_encoding"),
         ("name/%FF", "invalid_encoding"),

@@ -1,0 +1,292 @@
+//! Clusters of real processes for the black-box tests.
+//!
+//! A [`TestCluster`] runs the built binary, a process per node, each with a data folder, two ports
+//! and a log of its own, and ends them all when it is dropped. Tests talk to it as clients do,
+//! through [`Api`], and to its processes as an operator or a disaster would. Nodes are named by
+//! their ids, from 1.
+//!
+//! Every wait is for a condition, has a generous deadline, and says what was not reached. When a
+//! test fails, the end of each node's log is printed; when it passes, a node that told of an error
+//! makes it fail all the same.
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of this")]
+
+mod api;
+mod load;
+mod node;
+mod ports;
+mod wait;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use api::{Answer, Api, check_body, iso, now_ms};
+pub use load::{Failure, Load, Record, Why};
+pub use node::{Exit, run};
+pub use ports::{Ports, is_free};
+pub use wait::wait_until;
+
+use node::Node;
+
+/// The name of every test cluster: object ids are derived from it.
+pub const CLUSTER: &str = "black-box";
+
+/// How a cluster differs from a plain one of three nodes.
+pub struct Setup {
+    /// How many nodes.
+    pub nodes: u64,
+    /// Further lines at the top of each node's configuration.
+    pub settings: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { nodes: 3, settings: String::new() }
+    }
+}
+
+impl Setup {
+    /// Three nodes with these lines at the top of their configuration.
+    pub fn with(settings: &str) -> Self {
+        Self { settings: settings.to_owned(), ..Self::default() }
+    }
+}
+
+/// Nodes that know each other; see the module's documentation.
+pub struct TestCluster {
+    nodes: Vec<Node>,
+    api: Api,
+    dir: TempDir,
+    /// Kept for as long as the nodes: nobody else's may listen there meanwhile.
+    _ports: Ports,
+}
+
+impl TestCluster {
+    /// Three nodes that are ready.
+    pub async fn start() -> Self {
+        Self::start_as(Setup::default()).await
+    }
+
+    /// Nodes of a setup, all of them ready.
+    pub async fn start_as(setup: Setup) -> Self {
+        let mut cluster = Self::prepare(setup);
+        for id in cluster.ids() {
+            cluster.restart(id);
+        }
+        cluster.wait_ready().await;
+        cluster
+    }
+
+    /// Nodes that have their configuration and their ports, and do not run yet.
+    pub fn prepare(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().expect("a folder for temporary files");
+        let count = usize::try_from(setup.nodes).expect("a few nodes");
+        let ports = Ports::reserve(count * 2);
+        let address = |port: &u16| format!("127.0.0.1:{port}");
+        let (http, peer) = ports.numbers().split_at(count);
+        let mut members = String::new();
+        for (id, (http, peer)) in (1..).zip(http.iter().zip(peer)) {
+            let (http, peer) = (address(http), address(peer));
+            writeln!(members, "[[nodes]]\nid = {id}\nhttp = \"{http}\"\npeer = \"{peer}\"")
+                .expect("a String takes every write");
+        }
+        let nodes = (1..=setup.nodes)
+            .map(|id| {
+                let settings = &setup.settings;
+                let text = format!(
+                    "cluster = \"{CLUSTER}\"\nid = {id}\ndata = \"data{id}\"\n{settings}\n{members}"
+                );
+                Node::new(id, dir.path(), &text)
+            })
+            .collect();
+        let api = Api::new(http.iter().map(|port| format!("http://{}", address(port))).collect());
+        Self { nodes, api, dir, _ports: ports }
+    }
+
+    /// The way of clients to the nodes.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// The ids of all nodes.
+    pub fn ids(&self) -> Vec<u64> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
+    /// The ids of the nodes that run and are not paused.
+    pub fn active(&self) -> Vec<u64> {
+        self.nodes.iter().filter(|node| node.is_active()).map(|node| node.id).collect()
+    }
+
+    /// The folder of the configurations, the data and the logs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A node's configuration file.
+    pub fn config(&mut self, id: u64) -> &Path {
+        &self.node(id).config
+    }
+
+    /// What a node has told so far, over all its starts.
+    pub fn log(&self, id: u64) -> String {
+        self.nodes[Self::index(id)].log()
+    }
+
+    /// Starts a node that does not run, with the data that it has.
+    pub fn restart(&mut self, id: u64) {
+        self.node(id).start();
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, id: u64) {
+        self.node(id).kill();
+    }
+
+    /// SIGTERM; gives how the node ended, and after how long.
+    pub async fn terminate(&mut self, id: u64) -> (ExitStatus, Duration) {
+        self.node(id).terminate().await
+    }
+
+    /// SIGSTOP: the node is there, and does nothing.
+    pub fn pause(&mut self, id: u64) {
+        self.node(id).pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, id: u64) {
+        self.node(id).resume();
+    }
+
+    /// Removes the data of a node that does not run.
+    pub fn wipe(&mut self, id: u64) {
+        self.node(id).wipe();
+    }
+
+    /// Rewrites the configuration of a node that does not run.
+    pub fn reconfigure(&mut self, id: u64, from: &str, to: &str) {
+        self.node(id).reconfigure(from, to);
+    }
+
+    /// Waits until every active node is ready.
+    pub async fn wait_ready(&mut self) {
+        for id in self.active() {
+            self.wait_ready_one(id).await;
+        }
+    }
+
+    /// Waits until one node is ready.
+    pub async fn wait_ready_one(&mut self, id: u64) {
+        let api = self.api.clone();
+        let node = self.node(id);
+        wait_until(&format!("node {id} is ready"), async || {
+            if let Some(status) = node.ended() {
+                panic!("node {id} ended with {status} instead of becoming ready");
+            }
+            let answer = api.try_get(id, "/readyz").await.map_err(|error| error.to_string())?;
+            if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+        })
+        .await;
+    }
+
+    /// The leader, as soon as all active nodes agree on one of them.
+    pub async fn leader(&self) -> u64 {
+        let active = self.active();
+        wait_until(&format!("the nodes {active:?} agree on a leader among them"), async || {
+            let mut named = Vec::new();
+            for id in &active {
+                let report = self.report(*id).await?;
+                named.push(report["leader"].as_u64());
+            }
+            match named[0] {
+                Some(leader)
+                    if active.contains(&leader) && named.iter().all(|one| *one == named[0]) =>
+                {
+                    Ok(leader)
+                }
+                _ => Err(format!("they name {named:?}")),
+            }
+        })
+        .await
+    }
+
+    /// An active node that does not lead.
+    pub async fn a_follower(&self) -> u64 {
+        let leader = self.leader().await;
+        *self.active().iter().find(|id| **id != leader).expect("a follower")
+    }
+
+    /// `GET /admin/cluster` at a node.
+    pub async fn report(&self, id: u64) -> Result<Value, String> {
+        let answer = self.api.try_get(id, "/admin/cluster").await;
+        Ok(answer.map_err(|error| error.to_string())?.json())
+    }
+
+    /// Waits until all active nodes have applied the same log, and compares everything they hold.
+    ///
+    /// Two states at the same index that differ will never be equal: that fails at once.
+    pub async fn equal_state(&self) {
+        self.equal("/admin/cluster", "/stateHash").await;
+        self.equal("/admin/hash", "").await;
+    }
+
+    /// Waits until `{"applied","hash"}` at `pointer` of `path` is the same on all active nodes.
+    async fn equal(&self, path: &str, pointer: &str) {
+        let active = self.active();
+        wait_until(&format!("the nodes {active:?} are equal in {path}"), async || {
+            let mut states = Vec::new();
+            for id in &active {
+                let answer =
+                    self.api.try_get(*id, path).await.map_err(|error| error.to_string())?;
+                let report = answer.json();
+                let state = report.pointer(pointer).unwrap_or(&Value::Null);
+                let applied = state["applied"].as_u64().ok_or_else(|| answer.text())?;
+                let hash = state["hash"].as_str().expect("a hash").to_owned();
+                assert_eq!(hash.len(), 64, "{report}");
+                states.push((applied, hash));
+            }
+            for (applied, hash) in &states {
+                let other = states.iter().find(|other| other.0 == *applied && other.1 != *hash);
+                assert!(other.is_none(), "replicas differ in {path}: {states:?}");
+            }
+            if states.iter().all(|state| *state == states[0]) {
+                Ok(())
+            } else {
+                Err(format!("{states:?}"))
+            }
+        })
+        .await;
+    }
+
+    fn node(&mut self, id: u64) -> &mut Node {
+        &mut self.nodes[Self::index(id)]
+    }
+
+    fn index(id: u64) -> usize {
+        usize::try_from(id).expect("a small id") - 1
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.kill();
+        }
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                eprintln!("--- the end of node {}'s log ---\n{}", node.id, node.log_tail());
+            }
+            return;
+        }
+        for node in &self.nodes {
+            let log = node.log();
+            let bad =
+                log.lines().find(|line| line.contains(" ERROR ") || line.contains("panicked"));
+            assert!(bad.is_none(), "node {} told of an error: {bad:?}", node.id);
+        }
+    }
+}
