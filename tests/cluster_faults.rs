@@ -17,7 +17,7 @@ const WORKERS: usize = 12;
 /// What has to be acknowledged between two events.
 const SOME: u64 = 1500;
 /// Faults of the test that picks them at random.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 10;
 /// The smallest there is.
 const SNAPSHOTS_OFTEN: &str = "snapshot_log_bytes = 65536";
 

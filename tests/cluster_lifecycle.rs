@@ -124,8 +124,8 @@ async fn stops_in_time(cluster: &mut TestCluster, id: u64) {
     assert!(elapsed < Duration::from_secs(5), "node {id} took {elapsed:?} to stop");
 }
 
-/// Nobody's request failed. Those who turned to a node that was stopped found nobody there, or their
-/// connection cleanly closed; each worker at most once for a stop, before it went on elsewhere.
+/// Nobody's request failed. Those who turned to a node that was stopped found nobody there or, at
+/// most once for a stop, their connection cleanly closed; then they went on elsewhere.
 fn no_request_failed(record: &Record, stopped: &[u64]) {
     let fine = |failure: &Failure| {
         stopped.contains(&failure.node) && matches!(failure.why, Why::NotConnected | Why::Closed)

@@ -1,8 +1,8 @@
 //! Load that remembers what it was told, and can tell whether all of it was true.
 //!
-//! Each worker sends a check and a log entry in turn to its node, and goes on to the next node when
-//! it gets no good answer. Nothing is ever sent twice: what became of a request is one of the
-//! [`Fate`]s.
+//! Each worker sends a check and a log entry in turn to its node. When it gets no good answer it goes
+//! to the next node, and comes back after a while. Nothing is ever sent twice: what became of a
+//! request is one of the [`Fate`]s.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -24,6 +24,9 @@ const LIMIT: u64 = 1_000_000_000;
 const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 /// Tells loads apart: how many there were in this process.
 static LOADS: AtomicU64 = AtomicU64::new(0);
+/// Requests until a worker goes back to its own node. Without an end all of them would gather at
+/// the node that never failed, and wait there when it does.
+const DETOUR: usize = 100;
 /// What a client waits before it turns to the next node.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -98,8 +101,9 @@ impl Load {
             let mut worker = Worker {
                 api: api.clone(),
                 nodes: nodes.to_vec(),
-                turn: number,
                 number,
+                turn: number,
+                detour: 0,
                 acknowledged: acknowledged.clone(),
                 record: Record { name: name.clone(), ..Record::default() },
             };
@@ -143,8 +147,11 @@ impl Load {
 struct Worker {
     api: Api,
     nodes: Vec<u64>,
-    turn: usize,
     number: usize,
+    /// The position of the node whose turn it is, counted around.
+    turn: usize,
+    /// Requests until it is the worker's own again.
+    detour: usize,
     acknowledged: Arc<AtomicU64>,
     record: Record,
 }
@@ -169,6 +176,10 @@ impl Worker {
     }
 
     async fn call<T>(&mut self, path: &str, body: String, read: impl Fn(Value) -> T) -> Call<T> {
+        self.detour = self.detour.saturating_sub(1);
+        if self.detour == 0 {
+            self.turn = self.number;
+        }
         let node = self.nodes[self.turn % self.nodes.len()];
         let began = Instant::now();
         let sent = self.api.try_post(node, path, body).await;
@@ -192,6 +203,7 @@ impl Worker {
         };
         self.record.failures.push(Failure { node, why });
         self.turn += 1;
+        self.detour = DETOUR;
         sleep(PAUSE).await;
         Call { began, ended, fate }
     }
