@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::snapshot::{self, Handle};
-use super::types::{NodeAddress, Snapshot, TypeConfig, Vote};
+use super::types::{LogId, NodeAddress, Snapshot, TypeConfig, Vote};
 use crate::codec;
 use crate::limits;
 use crate::peer::{Hello, Kind, Link};
@@ -117,7 +117,9 @@ impl NetStreamAppend<TypeConfig> for Peer {
     {
         let link = self.link.clone();
         let patience = option.soft_ttl().max(SILENCE);
+        let mut stall = Stall::default();
         let replies = input
+            .take_while(move |request| std::future::ready(!stall.is_reached(request)))
             .map(move |request| {
                 let previous = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(previous);
@@ -138,6 +140,27 @@ impl NetStreamAppend<TypeConfig> for Peer {
             let replies: BoxStream<'s, _> = Box::pin(until_first_failure(replies));
             Ok(replies)
         })
+    }
+}
+
+/// Finds a stream that stands still.
+///
+/// openraft goes on with the stream of entries to a follower although they have been purged, if the
+/// follower's log was allowed to revert meanwhile: it then sends the same empty request for ever and
+/// does not look for what it has to do instead, such as to go on behind a snapshot. Ending the stream
+/// makes it look.
+#[derive(Default)]
+struct Stall {
+    /// The position of the last request, if it carried none of the entries that are committed.
+    idle_at: Option<Option<LogId>>,
+}
+
+impl Stall {
+    fn is_reached(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> bool {
+        let is_idle = request.entries.is_empty() && request.leader_commit > request.prev_log_id;
+        let before = std::mem::replace(&mut self.idle_at, is_idle.then_some(request.prev_log_id));
+        // Once may be a race with the commit; the next request would carry the entries.
+        is_idle && before == Some(request.prev_log_id)
     }
 }
 
@@ -200,5 +223,46 @@ impl NetTransferLeader<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
         self.rpc(Kind::TransferLeader, &request, &option).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::types::Entry;
+
+    fn log_id(index: u64) -> LogId {
+        LogId::new_term_index(1, index)
+    }
+
+    fn request(previous: u64, entries: &[u64], commit: u64) -> AppendEntriesRequest<TypeConfig> {
+        AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: Some(log_id(previous)),
+            entries: entries
+                .iter()
+                .map(|index| Entry {
+                    log_id: log_id(*index),
+                    payload: openraft::EntryPayload::Blank,
+                })
+                .collect(),
+            leader_commit: Some(log_id(commit)),
+        }
+    }
+
+    #[test]
+    fn a_stream_that_stands_still_is_found_and_no_other() {
+        let mut stall = Stall::default();
+        for fine in [
+            request(5, &[], 5),
+            request(5, &[], 5),
+            request(5, &[], 6),
+            request(5, &[6], 6),
+            request(6, &[], 7),
+            request(7, &[], 8),
+        ] {
+            assert!(!stall.is_reached(&fine), "{fine}");
+        }
+        assert!(stall.is_reached(&request(7, &[], 9)));
     }
 }
