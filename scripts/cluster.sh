@@ -158,7 +158,7 @@ build() {
   local quiet=--quiet
   if [ ! -x "$binary" ]; then
     quiet=
-    say "Building tallykeep. The first build compiles RocksDB: about ten minutes on two cores."
+    say "Building tallykeep. The first build compiles RocksDB: ten to fifteen minutes on two cores."
   fi
   cargo build --release --locked --bin tallykeep ${quiet:+"$quiet"} ||
     fail "tallykeep does not build"
