@@ -116,7 +116,9 @@ fn libraries_stay_in_their_rooms() {
                 continue;
             }
             for (number, line) in code(&path) {
-                if line.contains(&format!("{library}::")) {
+                // What stands in quotes is not code: a filter of log lines, for instance.
+                let unquoted: String = line.split('"').step_by(2).collect();
+                if unquoted.contains(&format!("{library}::")) {
                     wrong.push(format!("{}:{number}: {library}", path.display()));
                 }
             }
