@@ -86,7 +86,7 @@ pub const GROUP_COMMANDS_MAX: usize = 1024;
 /// Bytes of commands in one group; a single command may exceed it.
 pub const GROUP_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Groups that one node has under way at once.
-pub const GROUPS_IN_FLIGHT_MAX: usize = 4;
+pub const GROUPS_IN_FLIGHT_MAX: usize = 2;
 /// Groups that wait on the leader to be proposed.
 pub const LEADER_QUEUE_MAX: usize = 1024;
 /// Groups in one log entry.
@@ -94,7 +94,7 @@ pub const BATCH_GROUPS_MAX: usize = 64;
 /// Bytes of commands after which a log entry takes no further group.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Log entries that the leader has proposed and not yet seen applied.
-pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
+pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
 
 // --- configuration ----------------------------------------------------------------------------
 
