@@ -81,7 +81,7 @@ impl Manifest {
 ///
 /// # Errors
 /// If the files cannot be read or the manifest cannot be written.
-pub fn write_manifest(
+pub(super) fn write_manifest(
     dir: &Path,
     meta: Vec<u8>,
     earlier: Option<(&Path, &Manifest)>,
@@ -116,7 +116,7 @@ pub(super) fn store_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> 
 ///
 /// # Errors
 /// If there is none (`NotFound`), or it is damaged (`InvalidData`).
-pub fn read_manifest(dir: &Path) -> io::Result<Manifest> {
+pub(super) fn read_manifest(dir: &Path) -> io::Result<Manifest> {
     let path = dir.join(MANIFEST);
     let bytes = fs::read(&path).map_err(|error| files::fault("read", &path, error))?;
     let manifest = match bytes.split_last_chunk() {
@@ -134,7 +134,7 @@ pub fn read_manifest(dir: &Path) -> io::Result<Manifest> {
 ///
 /// # Errors
 /// If a file cannot be read; `InvalidData`, naming the file, if it is not as listed.
-pub fn verify(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+pub(super) fn verify(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     manifest.check()?;
     let names = files::names(dir)?;
     if let Some(other) =

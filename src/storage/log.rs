@@ -319,11 +319,6 @@ impl LogStore {
         self.log.syncer.submit(done)
     }
 
-    /// Bytes of the entries that there are, roughly.
-    pub fn bytes(&self) -> u64 {
-        self.log.bounds().sizes.total()
-    }
-
     /// Bytes of the entries from `index` on, roughly.
     pub fn bytes_since(&self, index: u64) -> u64 {
         self.log.bounds().sizes.since(index)

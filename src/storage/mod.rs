@@ -45,7 +45,7 @@ mod state_db;
 mod state_snapshot;
 mod sync;
 
-pub use checkpoint::{FileEntry, Manifest, read_manifest, verify, write_manifest};
+pub use checkpoint::{FileEntry, Manifest};
 pub use flushed::Flushed;
 pub use log::{LogStore, Meta};
 pub use snapshots::{Incoming, SnapshotDir, Snapshots};

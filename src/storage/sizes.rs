@@ -60,11 +60,6 @@ impl Sizes {
         self.last().before - self.before(index)
     }
 
-    /// Bytes of all entries.
-    pub(super) fn total(&self) -> u64 {
-        self.last().before - self.marks[0].before
-    }
-
     fn last(&self) -> Mark {
         *self.marks.back().expect("there is always a mark")
     }
@@ -89,23 +84,23 @@ mod tests {
     #[test]
     fn totals_follow_appends_truncations_and_purges() {
         let mut sizes = Sizes::new(1, 1, 0);
-        assert_eq!((sizes.total(), sizes.since(0), sizes.since(9)), (0, 0, 0));
+        assert_eq!((sizes.since(0), sizes.since(9)), (0, 0));
         for index in 1..=1000 {
             sizes.append(index + 1, 1000);
         }
-        assert_eq!(sizes.total(), 1_000_000);
+        assert_eq!(sizes.since(0), 1_000_000);
         assert_eq!(sizes.since(501), 500_000);
         assert!(sizes.marks.len() < 20, "{} marks", sizes.marks.len());
         sizes.truncate(901);
-        assert_eq!(sizes.total(), 900_000);
+        assert_eq!(sizes.since(0), 900_000);
         sizes.purge(101);
-        assert_eq!((sizes.total(), sizes.since(0), sizes.since(501)), (800_000, 800_000, 400_000));
+        assert_eq!((sizes.since(0), sizes.since(501)), (800_000, 400_000));
         sizes.append(902, 7);
-        assert_eq!((sizes.total(), sizes.since(902)), (800_007, 0));
+        assert_eq!((sizes.since(0), sizes.since(902)), (800_007, 0));
         assert!(sizes.since(901).abs_diff(7) < GRAIN_BYTES);
         sizes.purge(5000);
-        assert_eq!((sizes.total(), sizes.since(5000)), (0, 0));
+        assert_eq!((sizes.since(0), sizes.since(5000)), (0, 0));
         sizes.append(5001, 3);
-        assert_eq!(sizes.total(), 3);
+        assert_eq!(sizes.since(0), 3);
     }
 }
