@@ -77,6 +77,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a request may take, queueing and retries included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of that, what is left for the answer's own way back: trying ends so much earlier, so that what is
+/// known of a request's fate is told, and not that its time was up.
+pub const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// Commands that wait on a node to be sent to the leader.
 pub const PROPOSAL_QUEUE_MAX: usize = 16 * 1024;
 /// Bytes of commands that wait on a node to be sent to the leader.

@@ -41,6 +41,7 @@ struct Pending {
     request: Request,
     bytes: usize,
     reply: oneshot::Sender<Result<Outcome>>,
+    /// Until when its outcome is tried for.
     deadline: Instant,
 }
 
@@ -69,6 +70,7 @@ impl Proposer {
         let sent = if waiting + bytes > limits::PROPOSAL_QUEUE_BYTES_MAX {
             Err(())
         } else {
+            let deadline = deadline - limits::ANSWER_MARGIN;
             self.queue.try_send(Pending { request, bytes, reply, deadline }).map_err(|_| ())
         };
         if sent.is_err() {
