@@ -23,20 +23,25 @@ impl Inner {
     }
 
     pub(super) fn status(&self) -> Status {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
+        // Each value by itself: two looks at one watch channel at a time, with a writer waiting
+        // between them, would wait for each other for ever.
+        let applied = self.progress.borrow().applied;
+        let ready = self.ready().is_ok();
+        // What cannot be read is no reason to take this node for a new one.
+        let formed = self.is_formed().unwrap_or(true);
+        let clock_trusted = self.peers.clock_is_trusted();
+        let metrics = self.raft.metrics().borrow_watched().clone();
         Status {
             id: self.settings.id,
             role: self.role(metrics.state),
             leader: metrics.current_leader,
             term: metrics.current_term,
             last_log: metrics.last_log_index,
-            applied: self.progress.borrow().applied,
-            ready: self.ready().is_ok(),
-            // What cannot be read is no reason to take this node for a new one.
-            formed: self.is_formed().unwrap_or(true),
+            applied,
+            ready,
+            formed,
             wall_ms: self.clock.wall_ms(),
-            clock_trusted: self.peers.clock_is_trusted(),
+            clock_trusted,
         }
     }
 
