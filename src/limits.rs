@@ -66,6 +66,9 @@ pub const CLIENT_FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which no further request head came within this time is closed. Longer than
 /// most clients keep an idle connection, so that it is they who close it.
 pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// After the node has closed its half of a connection, the client may close the other within this
+/// time; what it still sends is read and thrown away.
+pub const CLIENT_LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Requests that one HTTP/2 connection may have under way.
 pub const CLIENT_STREAMS_MAX: u32 = 256;
 /// On a stop, a connection that has not yet sent its first request may still do so for this long.

@@ -12,6 +12,7 @@ mod check;
 mod error;
 mod export;
 mod json;
+mod linger;
 mod objects;
 mod parameters;
 mod serve;

@@ -3,8 +3,9 @@
 //! A stop is in three steps, so that it fails no request. First the caller raises `draining`:
 //! everything is served as before, but each HTTP/1.1 answer says `Connection: close`, so that a
 //! busy client goes elsewhere at a moment of its own. Then, at `shutdown`, no more connections are
-//! taken, those that are idle are closed, and requests under way are finished. What is still
-//! there after [`limits::DRAIN_TIMEOUT`] is cut.
+//! taken, those that are idle are closed, and requests under way are finished; a request that
+//! crosses the close finds a clean end (`linger.rs`). What is still there after
+//! [`limits::DRAIN_TIMEOUT`] is cut.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,7 +17,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
-use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::error;
+use super::{error, linger};
 use crate::limits;
 
 /// How long to wait before accepting again, when the system has no more sockets to give.
@@ -90,11 +90,7 @@ async fn serve_within(
     }
 
     draining.store(true, Ordering::Relaxed);
-    // Whoever the system has already connected may have sent a request, and is still served.
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        door.admit(stream);
-    }
-    drop(listener);
+    door.admit_waiting(listener);
     door.server.stop.cancel();
     door.connections.close();
     if timeout(limits::DRAIN_TIMEOUT, door.connections.wait()).await.is_err() {
@@ -154,6 +150,19 @@ impl Door {
         self.full = false;
         self.connections.spawn(Arc::clone(&self.server).connection(stream, permit));
     }
+
+    /// Closes `listener`, but admits whom the system has already connected: they may have sent a
+    /// request. The system itself is asked, for what the runtime knows of it may be out of date.
+    fn admit_waiting(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, _)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            match stream {
+                Ok(stream) => self.admit(stream),
+                Err(error) => tracing::debug!("a client's connection was gone at once: {error}"),
+            }
+        }
+    }
 }
 
 /// What all connections share.
@@ -191,9 +200,10 @@ impl Server {
                 Ok::<_, Infallible>(response)
             }
         });
+        let (stream, returned) = linger::lend(stream);
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
-        let mut serving = pin!(serving);
         let ended = async {
+            let mut serving = pin!(serving);
             select! {
                 ended = &mut serving => return ended,
                 () = silence(&heard, self.first_request) => return Ok(()),
@@ -208,10 +218,16 @@ impl Server {
             serving.as_mut().graceful_shutdown();
             serving.await
         };
-        select! {
-            ended = ended => if let Err(error) = ended {
+        let to_its_end = async {
+            if let Err(error) = ended.await {
                 tracing::debug!("a client's connection ended: {error}");
-            },
+            }
+            if let Ok(stream) = returned.await {
+                linger::close(stream).await;
+            }
+        };
+        select! {
+            () = to_its_end => {}
             () = self.cut.cancelled() => {}
         }
     }
@@ -230,7 +246,7 @@ async fn silence(heard: &AtomicBool, first_request: Duration) {
 mod tests {
     use axum::body::Body;
     use axum::routing::get;
-    use futures_util::{StreamExt, stream};
+    use futures_util::{FutureExt, StreamExt, stream};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
     use tokio::task::JoinHandle;
@@ -344,6 +360,22 @@ mod tests {
         running.let_go.notify_one();
         let answer = read_to_end(&mut busy).await;
         assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_crosses_the_close_finds_a_clean_end() {
+        let running = start(10, LONG).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(ASK).await.unwrap();
+        read_until(&mut client, "now").await;
+        running.stop.send(()).unwrap();
+        // The node's half is closed now, and the client may not have looked.
+        assert_eq!(read_to_end(&mut client).await, "");
+        client.write_all(ASK).await.unwrap();
+        assert_eq!(read_to_end(&mut client).await, "");
+        // The server waits for the client alone.
+        drop(client);
         running.server.await.unwrap();
     }
 
