@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,8 +26,8 @@ use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
 
 /// How long a stopping node tries to give leadership away.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1000);
-/// How long a stopping node goes on answering, so that busy clients leave by themselves.
-const LINGER: Duration = Duration::from_millis(300);
+/// How long a stopping node goes on as before, so that who looks at `/readyz` sends nobody here.
+const NOTICE: Duration = Duration::from_millis(300);
 
 /// Why a node stopped, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +85,8 @@ pub async fn run(
     let mut joined = tokio::spawn(async move { joining.join().await });
 
     let api = Api::new(proposals.proposer, node.reads(), node.clone(), bindings);
-    let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopping) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(clients, http::router(api), draining.clone(), async {
+    let serving = tokio::spawn(http::serve(clients, http::router(api), async {
         // Dropped or sent: both mean that it is time.
         let _ = stopping.await;
     }));
@@ -112,8 +110,7 @@ pub async fn run(
     if failure.is_none() {
         tracing::info!("stopping: handing over and finishing what is under way");
         node.start_draining();
-        draining.store(true, Ordering::Release);
-        tokio::join!(node.hand_over(HAND_OVER_TIMEOUT), sleep(LINGER));
+        tokio::join!(node.hand_over(HAND_OVER_TIMEOUT), sleep(NOTICE));
     }
     drop(stop);
     if let Err(error) = serving.await {

@@ -1,11 +1,16 @@
 //! Connections from clients: accepting, bounding and ending them.
 //!
-//! A stop is in three steps, so that it fails no request. First the caller raises `draining`:
-//! everything is served as before, but each HTTP/1.1 answer says `Connection: close`, so that a
-//! busy client goes elsewhere at a moment of its own. Then, at `shutdown`, no more connections are
-//! taken, those that are idle are closed, and requests under way are finished; a request that
-//! crosses the close finds a clean end (`linger.rs`). What is still there after
-//! [`limits::DRAIN_TIMEOUT`] is cut.
+//! A stop is in three steps, so that it fails no request. At `shutdown` the listener is closed:
+//! whoever comes anew is refused, and knows that nothing was sent. Then, for
+//! [`limits::DRAIN_BUSY`], connections are served on, but each HTTP/1.1 answer says
+//! `Connection: close`, so that a busy client goes elsewhere at a moment of its own. Then those that
+//! are idle are closed, and requests under way are finished; a request that crosses the close finds
+//! a clean end (`linger.rs`). What is still there after [`limits::DRAIN_TIMEOUT`] is cut.
+//!
+//! The listener goes first because the system resets whoever it has connected and nobody has
+//! accepted, and there is always a moment between the last look at that queue and its end. Clients
+//! that were told to close would come again in just that moment; clients that keep their
+//! connections do not.
 
 use std::convert::Infallible;
 use std::io;
@@ -36,20 +41,12 @@ use crate::limits;
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Serves `router` on `listener` until `shutdown` is ready, and then ends what is under way.
-///
-/// While `draining` is true, answers ask clients to close their connections; it is raised here
-/// at `shutdown` at the latest.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    draining: Arc<AtomicBool>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let bounds = Bounds {
         connections_max: limits::CLIENT_CONNECTIONS_MAX,
         first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
     };
-    serve_within(bounds, listener, router, draining, shutdown).await;
+    serve_within(bounds, listener, router, shutdown).await;
 }
 
 /// The bounds that tests meet sooner than clients do.
@@ -62,7 +59,6 @@ async fn serve_within(
     bounds: Bounds,
     listener: TcpListener,
     router: Router,
-    draining: Arc<AtomicBool>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut door = Door {
@@ -73,7 +69,7 @@ async fn serve_within(
             builder: builder(),
             service: TowerToHyperService::new(router),
             first_request: bounds.first_request,
-            draining: Arc::clone(&draining),
+            draining: AtomicBool::new(false),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
         }),
@@ -89,10 +85,12 @@ async fn serve_within(
         }
     }
 
-    draining.store(true, Ordering::Relaxed);
     door.admit_waiting(listener);
-    door.server.stop.cancel();
+    door.server.draining.store(true, Ordering::Relaxed);
     door.connections.close();
+    // Ready sooner if everybody has left.
+    let _ = timeout(limits::DRAIN_BUSY, door.connections.wait()).await;
+    door.server.stop.cancel();
     if timeout(limits::DRAIN_TIMEOUT, door.connections.wait()).await.is_err() {
         let left = door.connections.len();
         tracing::warn!(
@@ -171,7 +169,8 @@ struct Server {
     service: TowerToHyperService<Router>,
     /// How long a connection's first request may take to come.
     first_request: Duration,
-    draining: Arc<AtomicBool>,
+    /// Answers ask clients to close their connections.
+    draining: AtomicBool,
     /// Connections should end.
     stop: CancellationToken,
     /// Connections are not waited for any longer.
@@ -191,10 +190,10 @@ impl Server {
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
             let response = self.service.call(request);
-            let draining = Arc::clone(&self.draining);
+            let server = Arc::clone(&self);
             async move {
                 let mut response = response.await?;
-                if closes && draining.load(Ordering::Relaxed) {
+                if closes && server.draining.load(Ordering::Relaxed) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
@@ -262,7 +261,6 @@ mod tests {
     /// A server whose `/now` answers at once, `/slow` when it is let; then `/broken` breaks off.
     struct Running {
         address: std::net::SocketAddr,
-        draining: Arc<AtomicBool>,
         /// Notified when `/slow` was asked for.
         asked: Arc<Notify>,
         /// Lets `/slow` answer.
@@ -275,7 +273,6 @@ mod tests {
         let bounds = Bounds { connections_max, first_request };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let draining = Arc::new(AtomicBool::new(false));
         let (asked, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (stop, stopped) = oneshot::channel();
         let slow = {
@@ -301,14 +298,8 @@ mod tests {
             .route("/now", get(|| async { "now" }))
             .route("/slow", get(slow))
             .route("/broken", get(broken));
-        let server = tokio::spawn(serve_within(
-            bounds,
-            listener,
-            router,
-            Arc::clone(&draining),
-            stopped.map(|_| ()),
-        ));
-        Running { address, draining, asked, let_go, stop, server }
+        let server = tokio::spawn(serve_within(bounds, listener, router, stopped.map(|_| ())));
+        Running { address, asked, let_go, stop, server }
     }
 
     /// Reads until the answer's body, `end`, has come.
@@ -330,23 +321,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_draining_answers_ask_to_close() {
-        let running = start(10, LONG).await;
-        let mut client = TcpStream::connect(running.address).await.unwrap();
-        client.write_all(ASK).await.unwrap();
-        assert!(!read_until(&mut client, "now").await.contains("connection: close"));
-        running.draining.store(true, Ordering::Relaxed);
-        client.write_all(ASK).await.unwrap();
-        assert!(read_to_end(&mut client).await.contains("connection: close"));
-    }
-
-    #[tokio::test]
     async fn a_stop_finishes_what_is_under_way_and_closes_what_is_idle() {
         let running = start(10, LONG).await;
         let mut idle = TcpStream::connect(running.address).await.unwrap();
         idle.write_all(ASK).await.unwrap();
         read_until(&mut idle, "now").await;
         let mut busy = TcpStream::connect(running.address).await.unwrap();
+        busy.write_all(ASK).await.unwrap();
+        assert!(!read_until(&mut busy, "now").await.contains("connection: close"));
         busy.write_all(ASK_SLOW).await.unwrap();
         running.asked.notified().await;
         // Connected, and with its request sent, but perhaps not yet accepted.
@@ -354,13 +336,31 @@ mod tests {
         late.write_all(ASK).await.unwrap();
 
         running.stop.send(()).unwrap();
-        assert_eq!(read_to_end(&mut idle).await, "");
         assert!(read_to_end(&mut late).await.ends_with("now"));
+        assert_eq!(read_to_end(&mut idle).await, "");
         assert!(TcpStream::connect(running.address).await.is_err());
         running.let_go.notify_one();
         let answer = read_to_end(&mut busy).await;
         assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
+        drop((idle, busy, late));
         running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_told_to_close_cannot_come_back() {
+        let running = start(10, LONG).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(ASK).await.unwrap();
+        read_until(&mut client, "now").await;
+        running.stop.send(()).unwrap();
+        loop {
+            client.write_all(ASK).await.unwrap();
+            let answer = read_until(&mut client, "now").await;
+            if answer.contains("connection: close") {
+                break;
+            }
+        }
+        assert!(TcpStream::connect(running.address).await.is_err());
     }
 
     #[tokio::test]
