@@ -89,6 +89,10 @@ pub const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 pub const PROPOSAL_QUEUE_MAX: usize = 16 * 1024;
 /// Bytes of commands that wait on a node to be sent to the leader.
 pub const PROPOSAL_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Reads, refused checks among them, that wait on a node for a round with the leader.
+pub const READS_WAITING_MAX: usize = 16 * 1024;
+/// Places in which a node remembers which checks were refused, 8 bytes each.
+pub const REFUSALS_REMEMBERED: usize = 256 * 1024;
 /// Commands of one node in one group.
 pub const GROUP_COMMANDS_MAX: usize = 1024;
 /// Bytes of commands in one group; a single command may exceed it.

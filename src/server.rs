@@ -72,8 +72,8 @@ pub async fn run(
     let peers = listen("peers", settings.peer()).await?;
 
     let clock = Arc::new(SystemClock::new());
-    let node = open(&settings, clock.clone()).await.map_err(|source| data(&settings, source))?;
-    let proposals = propose::start(&node, clock, settings.retention_ms);
+    let node = open(&settings, clock).await.map_err(|source| data(&settings, source))?;
+    let proposals = propose::start(&node, settings.retention_ms);
 
     let answers = Arc::new(PeerRequests { node: node.clone(), leader: proposals.leader });
     let listening = peer::listen(peers, settings.cluster.clone(), settings.id, answers);
@@ -84,7 +84,7 @@ pub async fn run(
     let joining = node.clone();
     let mut joined = tokio::spawn(async move { joining.join().await });
 
-    let api = Api::new(proposals.proposer, node.reads(), node.clone(), bindings);
+    let api = Api::new(proposals.proposer, node.reads().clone(), node.clone(), bindings);
     let (stop, stopping) = oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(clients, http::router(api), async {
         // Dropped or sent: both mean that it is time.

@@ -69,7 +69,7 @@ fn limiter(api: &Api, type_: Option<&str>, identifier: &str) -> Result<ObjectRef
 async fn decide(api: &Api, object: ObjectRef, body: json::CheckBody) -> Result<Response> {
     let json::CheckBody { identifier, config: json::Config { requests, window_ms }, .. } = body;
     let check = Check { object, identifier, requests, window_ms };
-    match api.proposer.propose(Request::Check(check)).await? {
+    match api.proposer.check(check).await? {
         Outcome::Checked(decision) => answer(&decision),
         other => Err(error::unexpected(&other)),
     }

@@ -58,9 +58,9 @@ async fn lonely_node(dir: &Path) -> Node {
 async fn ask(method: Method, path: &str, body: impl Into<Body>) -> Response {
     let dir = tempfile::tempdir().unwrap();
     let node = lonely_node(dir.path()).await;
-    let proposals = propose::start(&node, Arc::new(SystemClock::new()), 1_000);
+    let proposals = propose::start(&node, 1_000);
     let bindings = Bindings::default_for("script");
-    let api = Api::new(proposals.proposer, node.reads(), node, bindings);
+    let api = Api::new(proposals.proposer, node.reads().clone(), node, bindings);
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
     router(api).oneshot(request).await.unwrap()
 }

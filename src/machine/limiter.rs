@@ -20,7 +20,7 @@ use super::command::{Check, Reset};
 use super::keys::{self, Alarm};
 use super::object::{ObjectRecord, ObjectRef, ObjectState};
 use super::outcome::{Decision, Outcome, Refusal};
-use super::table::{Overlay, Table};
+use super::table::{Overlay, Table, View};
 use crate::codec;
 
 /// What is stored of one identifier. Guide, "Storage Structure": `{count, windowStart}`.
@@ -36,26 +36,27 @@ pub struct Cell {
     pub alarm_ms: u64,
 }
 
+impl Cell {
+    /// Whether the window is open at `now_ms` for a request whose own window is `window_ms`.
+    fn is_open(&self, now_ms: u64, window_ms: u64) -> bool {
+        now_ms < self.ends_ms && now_ms < self.window_start_ms.saturating_add(window_ms)
+    }
+}
+
 /// Decides one check at `now_ms`.
 pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Result<Outcome> {
     let key = keys::cell(&check.object, &check.identifier);
     let cell = read(rows, &key)?;
-    let open = cell.filter(|cell| {
-        now_ms < cell.ends_ms && now_ms < cell.window_start_ms.saturating_add(check.window_ms)
-    });
-    let (count, window_start_ms) =
-        open.map_or((0, now_ms), |open| (open.count, open.window_start_ms));
-    let reset_ms = window_start_ms.saturating_add(check.window_ms);
-    let decision = |allowed, remaining| {
-        Outcome::Checked(Decision { allowed, limit: check.requests, remaining, reset_ms, now_ms })
-    };
-    if count >= check.requests {
+    let open = cell.filter(|cell| cell.is_open(now_ms, check.window_ms));
+    let decision = decide(open, now_ms, check);
+    let reset_ms = decision.reset_ms;
+    if !decision.allowed {
         if let Some(open) = open.filter(|open| open.ends_ms < reset_ms) {
             // The window is longer than any before asked for, and its end is what is answered: so
             // the cell has to stay until then.
             rows.put(Table::Cell, key, codec::encode(&Cell { ends_ms: reset_ms, ..open }));
         }
-        return Ok(decision(false, 0));
+        return Ok(Outcome::Checked(decision));
     }
     let ends_ms = open.map_or(reset_ms, |open| open.ends_ms.max(reset_ms));
     let alarm_ms = match cell {
@@ -71,9 +72,42 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Resul
             ends_ms
         }
     };
+    let (count, window_start_ms) = standing(open, now_ms);
     let counted = Cell { count: count + 1, window_start_ms, ends_ms, alarm_ms };
     rows.put(Table::Cell, key, codec::encode(&counted));
-    Ok(decision(true, check.requests - counted.count))
+    Ok(Outcome::Checked(decision))
+}
+
+/// The requests admitted in the open window, if there is one, and when it started.
+fn standing(open: Option<Cell>, now_ms: u64) -> (u64, u64) {
+    open.map_or((0, now_ms), |open| (open.count, open.window_start_ms))
+}
+
+fn decide(open: Option<Cell>, now_ms: u64, check: &Check) -> Decision {
+    let (count, window_start_ms) = standing(open, now_ms);
+    Decision {
+        allowed: count < check.requests,
+        limit: check.requests,
+        remaining: check.requests.saturating_sub(count + 1),
+        reset_ms: window_start_ms.saturating_add(check.window_ms),
+        now_ms,
+    }
+}
+
+/// Decides one check without writing, if it is refused and there is nothing to write: by what `view`
+/// shows, at `now_ms`. `None` if the check has to be applied.
+///
+/// The decision is the one that [`check`] would come to.
+///
+/// # Errors
+/// If the view cannot be read or is damaged.
+pub fn refusal(view: &dyn View, now_ms: u64, check: &Check) -> io::Result<Option<Decision>> {
+    let cell = view.get(Table::Cell, &keys::cell(&check.object, &check.identifier))?;
+    let cell: Option<Cell> = cell.map(|value| codec::decode(&value)).transpose()?;
+    let open = cell.filter(|cell| cell.is_open(now_ms, check.window_ms));
+    let decision = decide(open, now_ms, check);
+    let is_kept = open.is_none_or(|open| open.ends_ms >= decision.reset_ms);
+    Ok((!decision.allowed && is_kept).then_some(decision))
 }
 
 /// Forgets an identifier's count, if there is one.

@@ -332,15 +332,23 @@ fn planned_group() -> impl Strategy<Value = PlannedGroup> {
 fn planned_command() -> impl Strategy<Value = PlannedCommand> {
     let term = || prop::option::of(0..3u64);
     prop_oneof![
-        8 => (0..4u8, 0..2u8, 0..4u64, prop::sample::select(vec![1, 10, 25, 50]))
-            .prop_map(|(limiter, identifier, requests, window_ms)| {
-                PlannedCommand::Check { limiter, identifier, requests, window_ms }
-            }),
+        8 => planned_check(),
         1 => (0..4u8, 0..2u8)
             .prop_map(|(limiter, identifier)| PlannedCommand::Reset { limiter, identifier }),
         4 => (0..3u8, [term(), term(), term(), term()], any::<bool>())
             .prop_map(|(shard, terms, by_day)| PlannedCommand::Append { shard, terms, by_day }),
     ]
+}
+
+fn planned_check() -> impl Strategy<Value = PlannedCommand> {
+    (0..4u8, 0..2u8, 0..4u64, prop::sample::select(vec![1, 10, 25, 50])).prop_map(
+        |(limiter, identifier, requests, window_ms)| PlannedCommand::Check {
+            limiter,
+            identifier,
+            requests,
+            window_ms,
+        },
+    )
 }
 
 fn namespace() -> Namespace {
@@ -531,6 +539,35 @@ proptest! {
                     }
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// What is decided without the log is what the log would decide, and nothing is left unwritten.
+    #[test]
+    fn a_refusal_without_the_log_is_the_one_in_the_log(
+        plans in plans(1_000),
+        checks in prop::collection::vec((planned_check(), 0..60u64), 16),
+    ) {
+        let (mut replica, mut sender) = (Replica::new(), Sender::default());
+        for plan in &plans {
+            let batch = sender.batch(plan, replica.machine.registers.sessions);
+            replica.apply(&batch);
+        }
+        for (planned, later_ms) in &checks {
+            let Command::Check(check) = sender.command(planned) else { unreachable!() };
+            let now_ms = replica.machine.now_ms() + later_ms;
+            let mut rows = table::Overlay::new(&replica.rows);
+            let outcome = limiter::check(&mut rows, now_ms, &check).unwrap();
+            let has_written = !rows.into_writes().is_empty();
+            let expected = match outcome {
+                Outcome::Checked(decision) if !decision.allowed && !has_written => Some(decision),
+                _ => None,
+            };
+            prop_assert_eq!(limiter::refusal(&replica.rows, now_ms, &check).unwrap(), expected);
         }
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub struct NamespaceId(pub [u8; 8]);
 
 /// The half of an object's id that identifies it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub [u8; 16]);
 
 /// An object, as a command names it.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 
 /// A table of the machine's state: an ordered map from bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,34 +113,39 @@ pub trait View {
 /// A [`View`] under the writes of the batch that is being applied.
 pub(super) struct Overlay<'a> {
     view: &'a dyn View,
-    rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    /// By table: what each row that was written is now, `None` if it is gone.
+    rows: [BTreeMap<Vec<u8>, Option<Vec<u8>>>; Table::ALL.len()],
     /// Ranges are only ever of shards that no later command of the batch can read again.
     ranges: Vec<(Table, Vec<u8>, Vec<u8>)>,
 }
 
 impl<'a> Overlay<'a> {
     pub(super) fn new(view: &'a dyn View) -> Self {
-        Self { view, rows: BTreeMap::new(), ranges: Vec::new() }
+        Self { view, rows: Default::default(), ranges: Vec::new() }
+    }
+
+    fn rows(&mut self, table: Table) -> &mut BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        &mut self.rows[table as usize]
     }
 
     pub(super) fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        match self.rows.get(&(table, key.to_vec())) {
+        match self.rows[table as usize].get(key) {
             Some(value) => Ok(value.clone()),
             None => self.view.get(table, key),
         }
     }
 
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.rows.insert((table, key), Some(value));
+        self.rows(table).insert(key, Some(value));
     }
 
     pub(super) fn delete(&mut self, table: Table, key: Vec<u8>) {
-        self.rows.insert((table, key), None);
+        self.rows(table).insert(key, None);
     }
 
     /// Removes a range whose rows this batch has not written and will not read.
     pub(super) fn delete_range(&mut self, table: Table, from: Vec<u8>, to: Vec<u8>) {
-        self.rows.retain(|(of, key), _| *of != table || *key < from || *key >= to);
+        self.rows(table).retain(|key, _| *key < from || *key >= to);
         self.ranges.push((table, from, to));
     }
 
@@ -150,12 +156,13 @@ impl<'a> Overlay<'a> {
         to: &[u8],
         limit: usize,
     ) -> io::Result<Vec<Row>> {
-        let own = || self.rows.range((table, from.to_vec())..(table, to.to_vec()));
+        let range = (Bound::Included(from), Bound::Excluded(to));
+        let own = || self.rows[table as usize].range::<[u8], _>(range);
         // Each row this batch removed may hide one of the view's, so ask for that many more.
         let hidden = own().filter(|(_, value)| value.is_none()).count();
         let mut merged: BTreeMap<Vec<u8>, Vec<u8>> =
             self.view.scan(table, from, to, limit.saturating_add(hidden))?.into_iter().collect();
-        for ((_, key), value) in own() {
+        for (key, value) in own() {
             match value {
                 Some(value) => merged.insert(key.clone(), value.clone()),
                 None => merged.remove(key),
@@ -168,9 +175,11 @@ impl<'a> Overlay<'a> {
     pub(super) fn into_writes(self) -> Vec<Write> {
         let ranges =
             self.ranges.into_iter().map(|(table, from, to)| Write::DeleteRange { table, from, to });
-        let rows = self.rows.into_iter().map(|((table, key), value)| match value {
-            Some(value) => Write::Put { table, key, value },
-            None => Write::Delete { table, key },
+        let rows = Table::ALL.into_iter().zip(self.rows).flat_map(|(table, rows)| {
+            rows.into_iter().map(move |(key, value)| match value {
+                Some(value) => Write::Put { table, key, value },
+                None => Write::Delete { table, key },
+            })
         });
         ranges.chain(rows).collect()
     }

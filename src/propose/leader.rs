@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::clock::{ClusterClock, Stamper};
+use super::stamp::Stamper;
 use crate::codec;
 use crate::limits;
 use crate::machine::{Batch, Command, Group, GroupOutcome, Request};
@@ -36,9 +36,9 @@ pub struct Leader {
 }
 
 impl Leader {
-    pub(super) fn start(node: Node, clock: Arc<ClusterClock>) -> Self {
+    pub(super) fn start(node: Node) -> Self {
         let (queue, waiting) = mpsc::channel(limits::LEADER_QUEUE_MAX);
-        tokio::spawn(run(node, clock, waiting));
+        tokio::spawn(run(node, waiting));
         Self { queue }
     }
 
@@ -56,7 +56,7 @@ impl Leader {
     }
 }
 
-async fn run(node: Node, clock: Arc<ClusterClock>, mut waiting: mpsc::Receiver<Submitted>) {
+async fn run(node: Node, mut waiting: mpsc::Receiver<Submitted>) {
     let places = Arc::new(Semaphore::new(limits::BATCHES_IN_FLIGHT_MAX));
     let mut stamper = Stamper::default();
     loop {
@@ -74,7 +74,7 @@ async fn run(node: Node, clock: Arc<ClusterClock>, mut waiting: mpsc::Receiver<S
         if submitted.is_empty() {
             continue;
         }
-        let proposed = propose(&node, &clock, &mut stamper, &submitted).await;
+        let proposed = propose(&node, &mut stamper, &submitted).await;
         let replies: Vec<_> = submitted.into_iter().map(|submitted| submitted.reply).collect();
         match proposed {
             Ok(outcome) => {
@@ -90,7 +90,6 @@ async fn run(node: Node, clock: Arc<ClusterClock>, mut waiting: mpsc::Receiver<S
 
 async fn propose(
     node: &Node,
-    clock: &ClusterClock,
     stamper: &mut Stamper,
     submitted: &[Submitted],
 ) -> Result<
@@ -110,10 +109,10 @@ async fn propose(
             return Err(ProposeError::NotLeader);
         }
     }
-    if clock.must_wait_for_peers() {
+    if node.clock_must_wait_for_peers() {
         return Err(ProposeError::NotLeader);
     }
-    let at_ms = stamper.begin(clock, term).await;
+    let at_ms = stamper.begin(node, term).await;
     let groups = submitted.iter().map(|submitted| Group {
         session: submitted.group.session,
         sequence: submitted.group.sequence,

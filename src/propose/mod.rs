@@ -13,10 +13,11 @@
 //! A group of unknown fate is sent again under its session and sequence until its callers' deadline,
 //! and the machine applies it once.
 
-mod clock;
 mod forward;
 mod groups;
 mod leader;
+mod refusals;
+mod stamp;
 mod ticker;
 
 use std::sync::Arc;
@@ -28,12 +29,11 @@ use tokio::time::{Instant, timeout_at};
 pub use forward::ForwardReply;
 pub use leader::{Leader, SubmitError};
 
-use clock::ClusterClock;
+use refusals::Refusals;
 
-use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::machine::{Outcome, Request};
+use crate::machine::{Check, Outcome, Request};
 use crate::raft::Node;
 
 /// A command that waits for its outcome.
@@ -49,12 +49,31 @@ struct Pending {
 #[derive(Clone)]
 pub struct Proposer {
     node: Node,
+    refusals: Arc<Refusals>,
     queue: mpsc::Sender<Pending>,
     /// Bytes of the requests in the queue.
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Proposer {
+    /// Decides a check within [`limits::REQUEST_TIMEOUT`]: if it is refused, then as a rule from the
+    /// state of this node.
+    ///
+    /// # Errors
+    /// As [`Proposer::propose`].
+    pub async fn check(&self, check: Check) -> Result<Outcome> {
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        let guess = self.refusals.guess(&check);
+        if let Some(refusal) = self.refusals.decide(guess, &check, deadline).await? {
+            return Ok(Outcome::Checked(refusal));
+        }
+        let outcome = self.propose_by(Request::Check(check), deadline).await?;
+        if let Outcome::Checked(decision) = &outcome {
+            self.refusals.learn(guess, decision);
+        }
+        Ok(outcome)
+    }
+
     /// Queues a request and waits for its outcome, at most [`limits::REQUEST_TIMEOUT`].
     ///
     /// # Errors
@@ -62,10 +81,13 @@ impl Proposer {
     /// found in time, and at once if it is known that there is no quorum: nothing was changed.
     /// `Unknown` if no answer came in time: the request may have been carried out.
     pub async fn propose(&self, request: Request) -> Result<Outcome> {
+        self.propose_by(request, Instant::now() + limits::REQUEST_TIMEOUT).await
+    }
+
+    async fn propose_by(&self, request: Request, deadline: Instant) -> Result<Outcome> {
         self.node.check_quorum()?;
         let bytes = size(&request);
         let (reply, outcome) = oneshot::channel();
-        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let sent = if waiting + bytes > limits::PROPOSAL_QUEUE_BYTES_MAX {
             Err(())
@@ -93,15 +115,15 @@ pub struct Proposals {
 }
 
 /// Starts the queues of one node, and its alarm ticker. They end with the runtime.
-pub fn start(node: &Node, clock: Arc<dyn Clock>, retention_ms: u64) -> Proposals {
-    let clock = Arc::new(ClusterClock::new(node.clone(), clock));
-    let leader = Leader::start(node.clone(), clock.clone());
+pub fn start(node: &Node, retention_ms: u64) -> Proposals {
+    let leader = Leader::start(node.clone());
     let (queue, waiting) = mpsc::channel(limits::PROPOSAL_QUEUE_MAX);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
     tokio::spawn(groups::run(forwarder, waiting, waiting_bytes.clone()));
-    tokio::spawn(ticker::run(node.clone(), leader.clone(), clock, retention_ms));
-    Proposals { proposer: Proposer { node: node.clone(), queue, waiting_bytes }, leader }
+    tokio::spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
+    let refusals = Arc::new(Refusals::new(node.clone()));
+    Proposals { proposer: Proposer { node: node.clone(), refusals, queue, waiting_bytes }, leader }
 }
 
 /// About how many bytes a request is in a group.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::clock::ClusterClock;
 use super::leader::Leader;
 use crate::limits;
 use crate::machine::{Group, GroupOutcome, Outcome, Request, Tick, next_alarm};
@@ -15,10 +14,10 @@ use crate::raft::{Leadership, Node};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Runs for as long as the node.
-pub(super) async fn run(node: Node, leader: Leader, clock: Arc<ClusterClock>, retention_ms: u64) {
+pub(super) async fn run(node: Node, leader: Leader, retention_ms: u64) {
     // Sessions have no alarm row; whoever leads looks at them a few times in their life.
     let session_ms = limits::SESSION_TTL_MS / 4;
-    let mut next_session_ms = clock.now_ms() + session_ms;
+    let mut next_session_ms = node.now_ms() + session_ms;
     loop {
         if !matches!(node.leadership(), Leadership::Here { .. }) {
             sleep(LOOK).await;
@@ -32,7 +31,7 @@ pub(super) async fn run(node: Node, leader: Leader, clock: Arc<ClusterClock>, re
                 continue;
             }
         };
-        let now_ms = clock.now_ms();
+        let now_ms = node.now_ms();
         if now_ms < due {
             sleep(LOOK.min(Duration::from_millis(due - now_ms))).await;
             continue;

@@ -11,6 +11,7 @@
 //! | `network.rs`, `rpc.rs` | calls, and who answers them | pipelined appends |
 //! | `read.rs` | | read index for every node, a round for many readers |
 //! | `bootstrap.rs` | | the first start, and a node that lost its disk |
+//! | `clock.rs` | | the cluster's clock as this node knows it |
 //! | `cluster.rs` | | what is known of the peers, and of their clocks |
 //! | `node.rs` | | the door: propose, read, answer peers |
 //! | `status.rs` | | readiness, and what operators are told |
@@ -21,6 +22,7 @@
 
 mod apply;
 mod bootstrap;
+mod clock;
 mod cluster;
 mod handover;
 pub mod log;

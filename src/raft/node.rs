@@ -13,7 +13,7 @@ use openraft::impls::ProgressResponder;
 use openraft::metrics::RaftServerMetrics;
 use openraft::type_config::alias::WatchReceiverOf;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::apply::{Progress, StateMachine};
 use super::bootstrap::{self, Gate, Grant};
@@ -26,6 +26,7 @@ use super::{RaftSettings, config, log, network};
 use crate::clock::Clock;
 use crate::codec;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::machine::GroupOutcome;
 use crate::peer::{Kind, Ordered, Reply};
 use crate::storage::{LogStore, Meta, Snapshots, StateStore};
@@ -159,8 +160,8 @@ impl Node {
     }
 
     /// Linearizable reads.
-    pub fn reads(&self) -> Reads {
-        self.reads.clone()
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// The newest state that is applied here, for the alarms; reads for clients go by
@@ -182,16 +183,6 @@ impl Node {
     /// Returns once the leadership is not what it `was`.
     pub async fn leadership_other_than(&self, was: Leadership) {
         self.inner.leadership_other_than(was).await;
-    }
-
-    /// Whether this node's wall clock may be used to stamp.
-    pub fn clock_is_trusted(&self) -> bool {
-        self.inner.peers.clock_is_trusted()
-    }
-
-    /// Whether any peer has said how it is, or there is none.
-    pub fn clock_is_judged(&self) -> bool {
-        self.inner.settings.members.len() == 1 || !self.inner.peers.reachable().is_empty()
     }
 
     /// `Unavailable` if it is known that no majority can be reached from here.
@@ -246,7 +237,14 @@ impl Node {
         let inner = &self.inner;
         match kind {
             Kind::Status => Ok(codec::encode(&inner.status())),
-            Kind::ReadIndex => Ok(codec::encode(&inner.read_index_as_leader().await?)),
+            Kind::ReadIndex => {
+                if !matches!(self.leadership(), Leadership::Here { .. }) {
+                    return Err(io::Error::other("this node does not lead"));
+                }
+                // In one round with the readers of this node and of the others.
+                let point = self.reads.point(Instant::now() + limits::REQUEST_TIMEOUT).await;
+                Ok(codec::encode(&point.map_err(io::Error::other)?))
+            }
             Kind::Bootstrap => {
                 let members = codec::decode(payload)?;
                 inner.gate.accept_first(&inner.raft, members, inner.is_formed()?).await?;

@@ -10,18 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::raft::ReadPolicy;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Inner, Leadership};
+use super::{Inner, Leadership, Progress};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::peer::Kind;
 use crate::query::Snapshot;
 
-/// Readers that wait for a round.
-const WAITING_MAX: usize = 4096;
 /// Before the leader is asked again after it did not answer.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long one round may take before it is tried again, perhaps with another leader.
@@ -31,12 +30,21 @@ const ROUND_TIMEOUT: Duration = Duration::from_millis(1000);
 #[derive(Clone)]
 pub struct Reads {
     inner: Arc<Inner>,
-    waiting: mpsc::Sender<oneshot::Sender<u64>>,
+    waiting: mpsc::Sender<oneshot::Sender<ReadPoint>>,
+}
+
+/// What a read that starts now has to see, and what time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReadPoint {
+    /// The log index that has to be applied.
+    pub(super) index: u64,
+    /// The cluster's clock on the leader, in ms since the Unix epoch.
+    pub(super) now_ms: u64,
 }
 
 impl Reads {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        let (waiting, readers) = mpsc::channel(WAITING_MAX);
+        let (waiting, readers) = mpsc::channel(limits::READS_WAITING_MAX);
         tokio::spawn(rounds(inner.clone(), readers));
         Self { inner, waiting }
     }
@@ -48,39 +56,51 @@ impl Reads {
     /// `Overloaded` if too many readers wait; `Unavailable` if no leader could be asked within
     /// [`limits::REQUEST_TIMEOUT`], and at once if it is known that there is no quorum.
     pub async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
-        self.barrier(deadline).await?;
+        self.barrier(Instant::now() + limits::REQUEST_TIMEOUT).await?;
         Ok(Box::new(self.inner.state.snapshot()))
     }
 
-    async fn barrier(&self, deadline: Instant) -> Result<()> {
+    /// Returns once everything is applied here that any node had acknowledged when this was called,
+    /// with the cluster's clock on the leader, in ms since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`Reads::snapshot`], by `deadline`.
+    pub async fn barrier(&self, deadline: Instant) -> Result<u64> {
         self.inner.check_quorum()?;
-        let (reply, index) = oneshot::channel();
-        self.waiting.try_send(reply).map_err(|_| Error::overloaded("too many readers wait"))?;
-        let index = match timeout_at(deadline, index).await {
-            Ok(Ok(index)) => index,
-            _ => return Err(Error::unavailable("no leader answered in time")),
-        };
+        let ReadPoint { index, now_ms } = self.point(deadline).await?;
+        let is_applied = |progress: &Progress| progress.applied >= Some(index);
+        if is_applied(&self.inner.progress.borrow()) {
+            return Ok(now_ms);
+        }
         let mut progress = self.inner.progress.clone();
-        let applied = progress.wait_for(|progress| progress.applied >= Some(index));
-        match timeout_at(deadline, applied).await {
-            Ok(Ok(_)) => Ok(()),
+        match timeout_at(deadline, progress.wait_for(is_applied)).await {
+            Ok(Ok(_)) => Ok(now_ms),
             _ => Err(Error::unavailable("this node could not catch up with the leader in time")),
+        }
+    }
+
+    /// The outcome of a round that begins after this was called.
+    pub(super) async fn point(&self, deadline: Instant) -> Result<ReadPoint> {
+        let (reply, point) = oneshot::channel();
+        self.waiting.try_send(reply).map_err(|_| Error::overloaded("too many readers wait"))?;
+        match timeout_at(deadline, point).await {
+            Ok(Ok(point)) => Ok(point),
+            _ => Err(Error::unavailable("no leader answered in time")),
         }
     }
 }
 
-/// Answers all readers that wait with the index of one round that began after they came.
-async fn rounds(inner: Arc<Inner>, mut readers: mpsc::Receiver<oneshot::Sender<u64>>) {
+/// Answers all readers that wait with the outcome of one round that began after they came.
+async fn rounds(inner: Arc<Inner>, mut readers: mpsc::Receiver<oneshot::Sender<ReadPoint>>) {
     let mut waiting = Vec::new();
-    while readers.recv_many(&mut waiting, WAITING_MAX).await > 0 {
-        let index = loop {
-            match timeout(ROUND_TIMEOUT, read_index(&inner)).await {
-                Ok(Ok(index)) => break Some(index),
+    while readers.recv_many(&mut waiting, limits::READS_WAITING_MAX).await > 0 {
+        let point = loop {
+            match timeout(ROUND_TIMEOUT, read_point(&inner)).await {
+                Ok(Ok(point)) => break Some(point),
                 Ok(Err(error)) => tracing::debug!(%error, "a read index was not to be had"),
                 Err(_) => tracing::debug!("a read index did not come in time"),
             }
-            waiting.retain(|reader: &oneshot::Sender<u64>| !reader.is_closed());
+            waiting.retain(|reader: &oneshot::Sender<ReadPoint>| !reader.is_closed());
             if inner.check_quorum().is_err() {
                 // Dropped, so told: nobody has to wait for what is known not to come.
                 waiting.clear();
@@ -91,17 +111,20 @@ async fn rounds(inner: Arc<Inner>, mut readers: mpsc::Receiver<oneshot::Sender<u
             sleep(PAUSE).await;
         };
         for reader in waiting.drain(..) {
-            if let Some(index) = index {
+            if let Some(point) = point {
                 // A reader that gave up has closed its end.
-                let _ = reader.send(index);
+                let _ = reader.send(point);
             }
         }
     }
 }
 
-async fn read_index(inner: &Inner) -> io::Result<u64> {
+async fn read_point(inner: &Inner) -> io::Result<ReadPoint> {
     match inner.leadership() {
-        Leadership::Here { .. } => inner.read_index_as_leader().await,
+        Leadership::Here { .. } => {
+            let index = inner.read_index_as_leader().await?;
+            Ok(ReadPoint { index, now_ms: inner.now_ms() })
+        }
         Leadership::There(leader) => {
             let link = inner.peers.link(leader).ok_or(io::ErrorKind::NotFound)?;
             let reply = link.call(Kind::ReadIndex, Vec::new()).await?;

@@ -156,3 +156,35 @@ async fn exactly_the_limit_is_admitted_at_once(api: &Api) {
     assert_eq!(remaining, (0..50).collect());
     assert_eq!(refused, 150);
 }
+
+/// A refusal is answered without the log, on every node, and yet it is never out of date: what was
+/// acknowledged on one node is seen by the next check on any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_writes_nothing_and_is_never_stale() {
+    let cluster = TestCluster::start().await;
+    let api = cluster.api().clone();
+    let reset = json!({"identifier": "full"}).to_string();
+    api.check(1, "full", 1, 60 * MINUTE_MS).await.admitted(1, 0);
+    for node in api.ids() {
+        api.check(node, "full", 1, 60 * MINUTE_MS).await.refused(1);
+    }
+    cluster.equal_state().await;
+    let applied = async |node| {
+        let report = cluster.report(node).await.expect("a report");
+        report["stateHash"]["applied"].as_u64().expect("an index")
+    };
+    let before = applied(1).await;
+    for round in 0..100 {
+        api.check(1 + round % 3, "full", 1, 60 * MINUTE_MS).await.refused(1);
+    }
+    assert_eq!(applied(1).await, before, "a refusal made a log entry");
+    for (resets, checks) in (0..60).map(|round| (1 + round % 3, 1 + (round / 3) % 3)) {
+        assert_eq!(api.post(resets, "/reset", reset.clone()).await.status, 200);
+        api.check(checks, "full", 1, 60 * MINUTE_MS).await.admitted(1, 0);
+        // One more request is within a higher limit, whoever was refused under the lower.
+        let other = 1 + resets % 3;
+        api.check(other, "full", 1, 60 * MINUTE_MS).await.refused(1);
+        api.check(resets, "full", 2, 60 * MINUTE_MS).await.admitted(2, 0);
+        api.check(other, "full", 2, 60 * MINUTE_MS).await.refused(2);
+    }
+}

@@ -1,13 +1,8 @@
-//! The cluster's clock, and what the leader stamps with it.
+//! What the leader stamps: the time of each batch, and the ids of entries.
 //!
-//! The clock never goes back, never freezes, and does not follow a jump. A stamp is the later of
-//! this node's wall clock and the last stamp advanced by the monotonic time that has passed since
-//! this node saw it. So a leader whose wall clock is behind that of its predecessor goes on at
-//! the right pace instead of waiting. A wall clock that is more than
-//! [`limits::CLOCK_STEP_MS_MAX`] ahead is followed only if the peers' clocks agree with it: then
-//! the cluster has been down, or was wrong; otherwise the wall clock has jumped.
+//! A stamp is the cluster's clock, see `raft/clock.rs`, counted on from the leader's own last stamps:
+//! those that are under way are not applied yet.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,8 +10,6 @@ use rand::Rng;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::clock::Clock;
-use crate::limits;
 use crate::machine::{
     Append, Command, Draft, Namespace, NamespaceId, ObjectRef, Request, ShardRef,
 };
@@ -25,55 +18,6 @@ use crate::raft::Node;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long a new leader waits for its peers' clocks, if its own is far ahead of the log.
 const JUDGE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// What this node knows of the cluster's clock.
-pub(super) struct ClusterClock {
-    node: Node,
-    clock: Arc<dyn Clock>,
-}
-
-impl ClusterClock {
-    pub(super) fn new(node: Node, clock: Arc<dyn Clock>) -> Self {
-        Self { node, clock }
-    }
-
-    /// Whether the log is empty and this node's wall clock, which would be the first stamp, is not
-    /// known to be right. The clock never goes back, so the first one counts.
-    pub(super) fn must_wait_for_peers(&self) -> bool {
-        self.node.progress().borrow().now_ms == 0 && !self.node.clock_is_trusted()
-    }
-
-    /// The time now, at least; in ms since the Unix epoch. Does not go beyond what the log allows.
-    pub(super) fn now_ms(&self) -> u64 {
-        let progress = *self.node.progress().borrow();
-        let wall_ms = self.clock.wall_ms();
-        if progress.now_ms == 0 {
-            return wall_ms;
-        }
-        let passed = self.clock.monotonic().saturating_sub(progress.seen);
-        follow(progress.now_ms + ms(passed), wall_ms, || self.node.clock_is_trusted())
-    }
-
-    fn is_far_ahead(&self) -> bool {
-        let progress = *self.node.progress().borrow();
-        let passed = self.clock.monotonic().saturating_sub(progress.seen);
-        let expected_ms = progress.now_ms + ms(passed);
-        self.clock.wall_ms().saturating_sub(expected_ms) > limits::CLOCK_STEP_MS_MAX
-    }
-}
-
-/// The later of what is expected and the wall clock, unless that is a jump.
-fn follow(expected_ms: u64, wall_ms: u64, is_trusted: impl FnOnce() -> bool) -> u64 {
-    let ahead_ms = wall_ms.saturating_sub(expected_ms);
-    if ahead_ms > limits::CLOCK_STEP_MS_MAX && !is_trusted() {
-        return expected_ms;
-    }
-    expected_ms.max(wall_ms)
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// Stamps requests: the only place where time and randomness enter the log.
 #[derive(Default)]
@@ -91,28 +35,28 @@ pub(super) struct Stamper {
 
 impl Stamper {
     /// Begins a batch of the leader of `term`; gives its time.
-    pub(super) async fn begin(&mut self, clock: &ClusterClock, term: u64) -> u64 {
+    pub(super) async fn begin(&mut self, node: &Node, term: u64) -> u64 {
         let at_ms = if self.term == term {
             let (base_ms, base_at) = self.base;
-            let now = clock.clock.monotonic();
-            let expected_ms = base_ms + ms(now.saturating_sub(base_at));
-            let trusted = || clock.node.clock_is_trusted();
-            let at_ms = follow(expected_ms, clock.clock.wall_ms(), trusted);
+            let now = node.monotonic();
+            let passed = now.saturating_sub(base_at).as_millis();
+            let expected_ms = base_ms + u64::try_from(passed).unwrap_or(u64::MAX);
+            let at_ms = node.follow_clock(expected_ms);
             if at_ms != expected_ms {
                 self.base = (at_ms, now);
             }
             at_ms
         } else {
             let waiting = Instant::now();
-            while clock.is_far_ahead()
-                && !clock.node.clock_is_judged()
+            while node.clock_is_far_ahead()
+                && !node.clock_is_judged()
                 && waiting.elapsed() < JUDGE_TIMEOUT
             {
                 sleep(Duration::from_millis(5)).await;
             }
             // A millisecond of its own, so that ids go on sorting behind those of the last leader.
-            let at_ms = clock.now_ms().max(clock.node.progress().borrow().now_ms + 1);
-            self.base = (at_ms, clock.clock.monotonic());
+            let at_ms = node.now_ms().max(node.progress().borrow().now_ms + 1);
+            self.base = (at_ms, node.monotonic());
             at_ms
         };
         if at_ms != self.at_ms {
@@ -206,15 +150,6 @@ fn body(id: [u8; 16], at_ms: u64, members: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_jump_is_not_followed_and_a_slow_clock_does_not_freeze() {
-        let no = || false;
-        assert_eq!(follow(10_000, 10_900, no), 10_900, "an ordinary difference is followed");
-        assert_eq!(follow(10_000, 7_200_000, no), 10_000, "a jump is not");
-        assert_eq!(follow(10_000, 7_200_000, || true), 7_200_000, "unless the peers agree");
-        assert_eq!(follow(10_000, 3_000, no), 10_000, "a clock behind goes on from the last stamp");
-    }
 
     #[test]
     fn ids_sort_in_the_order_in_which_they_are_made() {
