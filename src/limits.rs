@@ -151,6 +151,8 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Appends that a leader has under way to one follower.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
+/// What is committed is told to a follower with the next entries, or after this long without them.
+pub const COMMIT_RIDE_TIMEOUT: Duration = Duration::from_millis(5);
 /// Requests that wait on one link to a peer.
 pub const LINK_QUEUE_MAX: usize = 1024;
 /// Connections that a node keeps from its peers.
@@ -165,6 +167,8 @@ pub const NODES_MAX: usize = 3;
 /// One memtable of the log; there may be three. Replaying the write-ahead log at a start, and what
 /// is kept of purged entries, is of this order.
 pub const LOG_WRITE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+/// Limiter cells in memory in front of the state's tables; about 150 bytes each, and the identifier.
+pub const CELLS_CACHED_MAX: usize = 128 * 1024;
 /// Blocks of the log's files in memory.
 pub const LOG_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Ranges that wait for their disk space to be given back.

@@ -12,16 +12,17 @@ use super::object::{NamespaceId, ObjectRef};
 
 /// One log entry: everything the leader proposed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct Batch<C = Command> {
     /// The cluster's clock when the leader stamped the batch, in ms since the Unix epoch.
     pub at_ms: u64,
     /// In the order in which they are applied.
-    pub groups: Vec<Group<Command>>,
+    pub groups: Vec<Group<C>>,
 }
 
 /// Commands that one node sent together, under one sequence number of its session.
 ///
-/// `C` is [`Command`] in the log and [`Request`] on the way to the leader.
+/// `C` is [`Request`] on the way to the leader, [`Stamped`] when the leader encodes it, and
+/// [`Command`] when it comes out of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group<C> {
     /// The session, as [`Command::OpenSession`] gave it; 0 for commands that may be repeated.
@@ -50,6 +51,25 @@ pub enum Command {
     Append(Append),
     /// Ends windows and removes entries that are due. Only outside a session.
     Tick(Tick),
+}
+
+/// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
+/// is encoded to the same bytes.
+#[derive(Debug, Serialize)]
+pub enum Stamped<'a> {
+    /// See [`Command::OpenSession`].
+    OpenSession {
+        /// The node's id.
+        node: u64,
+    },
+    /// See [`Command::Check`].
+    Check(&'a Check),
+    /// See [`Command::Reset`].
+    Reset(&'a Reset),
+    /// See [`Command::Append`].
+    Append(Append),
+    /// See [`Command::Tick`].
+    Tick(&'a Tick),
 }
 
 /// A change as a node asks for it: like [`Command`], but not yet stamped by the leader.
@@ -165,4 +185,37 @@ impl Field {
 pub struct Tick {
     /// Audit entries older than this, in ms, go.
     pub retention_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+    use crate::machine::Namespace;
+
+    #[test]
+    fn what_is_stamped_comes_out_of_the_log_as_a_command() {
+        let object = Namespace::new("n").object("o");
+        let identifier = "u".to_owned();
+        let check = Check { object, identifier, requests: 3, window_ms: 4 };
+        let reset = Reset { object: check.object.clone(), identifier: "u".to_owned() };
+        let append = Append {
+            object: check.object.clone(),
+            day: Some(5),
+            id: [6; 16],
+            terms: [Some(7), None, None, None],
+            body: Bytes::from_static(b"{}"),
+        };
+        let tick = Tick { retention_ms: 8 };
+        for (stamped, command) in [
+            (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
+            (Stamped::Check(&check), Command::Check(check.clone())),
+            (Stamped::Reset(&reset), Command::Reset(reset.clone())),
+            (Stamped::Append(append.clone()), Command::Append(append)),
+            (Stamped::Tick(&tick), Command::Tick(tick.clone())),
+        ] {
+            let read: Command = codec::decode(&codec::encode(&stamped)).unwrap();
+            assert_eq!(read, command);
+        }
+    }
 }

@@ -39,7 +39,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::{
-    Append, Batch, Check, Command, Draft, Field, Group, Request, Reset, ShardRef, Terms, Tick,
+    Append, Batch, Check, Command, Draft, Field, Group, Request, Reset, ShardRef, Stamped, Terms,
+    Tick,
 };
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
 pub use outcome::{Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::stamp::Stamper;
 use crate::codec;
 use crate::limits;
-use crate::machine::{Batch, Command, Group, GroupOutcome, Request};
+use crate::machine::{Batch, Group, GroupOutcome, Request};
 use crate::raft::{Leadership, Node, ProposeError};
 
 /// Why a group has no outcome.
@@ -121,7 +121,7 @@ async fn propose(
             submitted.group.commands.iter().map(|request| stamper.stamp(request)).collect(),
         ),
     });
-    let batch = Batch { at_ms, groups: groups.collect::<Vec<Group<Command>>>() };
+    let batch = Batch { at_ms, groups: groups.collect() };
     node.propose(term, codec::encode(&batch)).await
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::machine::{
-    Append, Command, Draft, Namespace, NamespaceId, ObjectRef, Request, ShardRef,
+    Append, Draft, Namespace, NamespaceId, ObjectRef, Request, ShardRef, Stamped,
 };
 use crate::raft::Node;
 
@@ -68,13 +68,13 @@ impl Stamper {
     }
 
     /// The command that a request becomes in the batch that was begun.
-    pub(super) fn stamp(&mut self, request: &Request) -> Command {
+    pub(super) fn stamp<'a>(&mut self, request: &'a Request) -> Stamped<'a> {
         match request {
-            Request::OpenSession { node } => Command::OpenSession { node: *node },
-            Request::Check(check) => Command::Check(check.clone()),
-            Request::Reset(reset) => Command::Reset(reset.clone()),
-            Request::Log(draft) => Command::Append(self.append(draft)),
-            Request::Tick(tick) => Command::Tick(tick.clone()),
+            Request::OpenSession { node } => Stamped::OpenSession { node: *node },
+            Request::Check(check) => Stamped::Check(check),
+            Request::Reset(reset) => Stamped::Reset(reset),
+            Request::Log(draft) => Stamped::Append(self.append(draft)),
+            Request::Tick(tick) => Stamped::Tick(tick),
         }
     }
 

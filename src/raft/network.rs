@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -21,6 +21,7 @@ use openraft::raft::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use super::snapshot::{self, Handle};
 use super::types::{LogId, NodeAddress, Snapshot, TypeConfig, Vote};
@@ -118,8 +119,8 @@ impl NetStreamAppend<TypeConfig> for Peer {
         let link = self.link.clone();
         let patience = option.soft_ttl().max(SILENCE);
         let mut stall = Stall::default();
-        let replies = input
-            .take_while(move |request| std::future::ready(!stall.is_reached(request)))
+        let input = input.take_while(move |request| std::future::ready(!stall.is_reached(request)));
+        let replies = ride(input)
             .map(move |request| {
                 let previous = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(previous);
@@ -141,6 +142,28 @@ impl NetStreamAppend<TypeConfig> for Peer {
             Ok(replies)
         })
     }
+}
+
+/// Lets a request that only tells what is committed wait a little for one with entries, which tells
+/// it too: under load every entry would else cost each follower two requests. Nobody waits for it:
+/// who reads on a follower makes a round of heartbeats, and they tell it as well.
+fn ride<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+{
+    stream::unfold(input.fuse(), async |mut input| {
+        let mut next = input.next().await?;
+        let deadline = Instant::now() + limits::COMMIT_RIDE_TIMEOUT;
+        while next.entries.is_empty() {
+            match timeout_at(deadline, input.next()).await {
+                // Of one stream each request tells at least what the one before does.
+                Ok(Some(later)) => next = later,
+                // The last of its stream, such as one that asks how long the follower's log is.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Some((next, input))
+    })
 }
 
 /// Finds a stream that stands still.
@@ -228,6 +251,8 @@ impl NetTransferLeader<TypeConfig> for Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::raft::types::Entry;
 
@@ -248,6 +273,26 @@ mod tests {
                 .collect(),
             leader_commit: Some(log_id(commit)),
         }
+    }
+
+    #[tokio::test]
+    async fn a_commit_rides_on_entries_but_not_for_long() {
+        let (requests, input) = tokio::sync::mpsc::unbounded_channel();
+        let input = stream::unfold(input, async |mut input| Some((input.recv().await?, input)));
+        let mut riding = pin!(ride(Box::pin(input)));
+        let mut next = async || riding.next().await.map(|request| request.to_string());
+        let some = |request: AppendEntriesRequest<TypeConfig>| Some(request.to_string());
+        requests.send(request(5, &[], 4)).unwrap();
+        requests.send(request(5, &[], 5)).unwrap();
+        requests.send(request(5, &[6], 5)).unwrap();
+        assert_eq!(next().await, some(request(5, &[6], 5)));
+        // Nothing follows for now: it is sent by itself.
+        requests.send(request(6, &[], 6)).unwrap();
+        assert_eq!(next().await, some(request(6, &[], 6)));
+        requests.send(request(6, &[], 7)).unwrap();
+        drop(requests);
+        assert_eq!(next().await, some(request(6, &[], 7)));
+        assert_eq!(next().await, None);
     }
 
     #[test]

@@ -33,6 +33,7 @@
 //! entries: a damaged node is emptied and takes a snapshot from its peers.
 
 mod background;
+mod cells;
 mod checkpoint;
 mod files;
 mod flushed;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use rocksdb::ReadOptions;
 
 use super::background::Background;
+use super::cells::Cells;
 use super::checkpoint;
 use super::files;
 use super::flushed::Flushed;
@@ -42,6 +43,7 @@ pub struct StateStore {
 struct State {
     background: Background,
     current: RwLock<Arc<StateDb>>,
+    cells: Cells,
     /// Held while a state is installed; the number of the state in force.
     number: Mutex<u64>,
     flushed: Flushed,
@@ -85,6 +87,7 @@ impl StateStore {
         let state = State {
             background: Background::start("state-space")?,
             current: RwLock::new(Arc::new(state)),
+            cells: Cells::default(),
             number: Mutex::new(number),
             flushed,
             memory,
@@ -112,17 +115,8 @@ impl StateStore {
         membership: Option<&[u8]>,
     ) -> io::Result<()> {
         let state = self.state.current();
-        let mut batch = state.batch(index, applied, membership);
-        for write in &effects.writes {
-            match write {
-                Write::Put { table, key, value } => state.put(&mut batch, *table, key, value),
-                Write::Delete { table, key } => state.delete(&mut batch, *table, key),
-                Write::DeleteRange { table, from, to } => {
-                    state.delete_range(&mut batch, *table, from, to);
-                }
-            }
-        }
-        state.write(batch)?;
+        state.write(&effects.writes, index, applied, membership)?;
+        self.state.cells.note(&effects.writes);
         for write in &effects.writes {
             // Whole shards: worth a compaction.
             if let Write::DeleteRange { table: table @ (Table::Entry | Table::Index), from, to } =
@@ -227,6 +221,7 @@ impl StateStore {
         set_current(&state.dir, *number)?;
         let old = {
             let mut current = state.current.write().expect("no holder panics");
+            state.cells.clear();
             std::mem::replace(&mut *current, Arc::new(installed))
         };
         old.supersede();
@@ -295,7 +290,12 @@ impl Drop for State {
 
 impl View for StateStore {
     fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.state.current().get(table, key, &ReadOptions::default())
+        if table == Table::Cell
+            && let Some(cell) = self.state.cells.get(key)
+        {
+            return Ok(cell);
+        }
+        self.state.current().latest(table, key)
     }
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {

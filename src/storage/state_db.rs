@@ -13,7 +13,7 @@ use rocksdb::{
 use super::files;
 use super::rocks;
 use super::state::StateOptions;
-use crate::machine::{Row, Table};
+use crate::machine::{Row, Table, Write};
 
 /// The column family of the store's own rows, which are no part of the machine's state.
 const RAFT: &str = "raft";
@@ -41,6 +41,8 @@ pub(super) struct Memory {
 /// An open state. Fields are dropped in this order: the instance closes before its folder goes.
 pub(super) struct StateDb {
     db: DB,
+    /// Made once: it is asked for with every check whose cell is not cached.
+    latest: ReadOptions,
     folder: Folder,
 }
 
@@ -111,7 +113,7 @@ impl StateDb {
         let db = DB::open_cf_with_opts(&options, path, memory.families())
             .map_err(|error| rocks::fault("open the state in", path, &error))?;
         let folder = Folder { path: path.to_owned(), superseded: AtomicBool::new(false) };
-        Ok(Self { db, folder })
+        Ok(Self { db, latest: ReadOptions::default(), folder })
     }
 
     pub(super) fn db(&self) -> &DB {
@@ -135,6 +137,11 @@ impl StateDb {
     ) -> io::Result<Option<Vec<u8>>> {
         let value = self.db.get_pinned_cf_opt(self.table(table), key, options);
         Ok(value.map_err(|error| self.fault("read the state in", &error))?.map(|row| row.to_vec()))
+    }
+
+    /// A row as it is now.
+    pub(super) fn latest(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.get(table, key, &self.latest)
     }
 
     /// Calls `each` with the rows from `from` (inclusive) to `to` (exclusive), as of the moment
@@ -214,42 +221,33 @@ impl StateDb {
         Ok(marks)
     }
 
-    /// An empty batch with the marks of entry `index`.
-    pub(super) fn batch(
+    /// Writes to memory, all or nothing, with the marks of entry `index`. It is on disk after the
+    /// next flush.
+    pub(super) fn write(
         &self,
+        writes: &[Write],
         index: u64,
         applied: &[u8],
         membership: Option<&[u8]>,
-    ) -> WriteBatch {
+    ) -> io::Result<()> {
         let mut batch = WriteBatch::default();
         let applied = [&index.to_be_bytes()[..], applied].concat();
         batch.put_cf(self.raft(), APPLIED, applied);
         if let Some(membership) = membership {
             batch.put_cf(self.raft(), MEMBERSHIP, membership);
         }
-        batch
-    }
-
-    pub(super) fn put(&self, batch: &mut WriteBatch, table: Table, key: &[u8], value: &[u8]) {
-        batch.put_cf(self.table(table), key, value);
-    }
-
-    pub(super) fn delete(&self, batch: &mut WriteBatch, table: Table, key: &[u8]) {
-        batch.delete_cf(self.table(table), key);
-    }
-
-    pub(super) fn delete_range(
-        &self,
-        batch: &mut WriteBatch,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) {
-        batch.delete_range_cf(self.table(table), from, to);
-    }
-
-    /// Writes a batch to memory. It is on disk after the next flush.
-    pub(super) fn write(&self, batch: WriteBatch) -> io::Result<()> {
+        let families = Table::ALL.map(|table| self.table(table));
+        for write in writes {
+            match write {
+                Write::Put { table, key, value } => {
+                    batch.put_cf(families[*table as usize], key, value);
+                }
+                Write::Delete { table, key } => batch.delete_cf(families[*table as usize], key),
+                Write::DeleteRange { table, from, to } => {
+                    batch.delete_range_cf(families[*table as usize], &from[..], &to[..]);
+                }
+            }
+        }
         self.db
             .write_without_wal(batch)
             .map_err(|error| self.fault("write to the state in", &error))
@@ -273,7 +271,8 @@ impl StateDb {
         let db = DB::open_cf_for_read_only(&Options::default(), into, [RAFT], false)
             .map_err(|error| rocks::fault("open the checkpoint in", into, &error))?;
         let folder = Folder { path: into.to_owned(), superseded: AtomicBool::new(false) };
-        let marks = StateDb { db, folder }.marks(ReadOptions::default())?;
+        let marks =
+            StateDb { db, latest: ReadOptions::default(), folder }.marks(ReadOptions::default())?;
         // What opening it left behind: RocksDB's diary, no part of the checkpoint.
         for name in files::names(into)?.iter().filter(|name| name.starts_with("LOG")) {
             let path = into.join(name);

@@ -62,6 +62,8 @@ impl Syncer {
         let mut queue = self.shared.lock();
         queue.check()?;
         queue.waiting.push(done);
+        // Let go of first, or the thread would wake up only to wait for it.
+        drop(queue);
         self.shared.changed.notify_one();
         Ok(())
     }
