@@ -190,6 +190,30 @@ pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 pub const REPLAY_SETTLE: Duration = REQUEST_TIMEOUT;
 /// Requests that `tallykeep replay` has under way at once, at most.
 pub const REPLAY_CONCURRENCY_MAX: usize = 4096;
+/// Connections of `tallykeep bench`: no more than one node takes.
+pub const BENCH_CONNECTIONS_MAX: usize = CLIENT_CONNECTIONS_MAX;
+/// Requests per second of its open loop.
+pub const BENCH_RATE_MAX: u64 = 1_000_000;
+/// Requests of one run.
+pub const BENCH_REQUESTS_MAX: u64 = 1_000_000_000_000;
+/// How long a run, or its warm-up, may last.
+pub const BENCH_DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Its open loop looks for requests that are due no more often than this.
+pub const BENCH_TICK: Duration = Duration::from_micros(200);
+/// How long one of its connections tries to reach its node again.
+pub const BENCH_PATIENCE: Duration = Duration::from_secs(60);
+/// Its identifiers.
+pub const BENCH_KEYS_MAX: u64 = 1_000_000_000;
+/// Identifiers, from the first, whose answers it compares with each other: 40 bytes each.
+pub const BENCH_KEYS_TRACKED_MAX: usize = 16 * 1024 * 1024;
+/// Ids of entries that one of its two generations holds, however many come.
+pub const BENCH_IDS_MAX: usize = 2 * 1024 * 1024;
+/// Types of its entries.
+pub const BENCH_TYPES_MAX: i64 = 10_000;
+/// Days of its entries.
+pub const BENCH_DAYS_MAX: i64 = 400;
+/// An answer that it reads: a page of `/query` may exceed its own bound by one entry.
+pub const BENCH_ANSWER_BYTES_MAX: usize = QUERY_BYTES_MAX + 2 * BODY_BYTES_MAX;
 
 const _: () = assert!(
     DETAILS_BYTES_MAX + 16 * NAME_BYTES_MAX < BODY_BYTES_MAX,
@@ -225,4 +249,10 @@ const _: () = assert!(
 const _: () = assert!(
     REPLAY_PATIENCE.as_millis() > 2 * (CLIENT_TIMEOUT.as_millis() + REPLAY_SETTLE.as_millis()),
     "a lost answer must leave time to settle the request's fate and send it again"
+);
+const _: () = assert!(
+    (BENCH_REQUESTS_MAX as u128) < (usize::MAX >> 3) as u128
+        && BENCH_DURATION_MAX.as_secs() as u128 * 2 * (BENCH_RATE_MAX as u128)
+            < (usize::MAX >> 3) as u128,
+    "a schedule must not have more requests than a semaphore takes permits"
 );

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallykeep::client::{replay, status};
+use tallykeep::client::{bench, replay, status};
 use tallykeep::config::Settings;
 use tallykeep::server;
 use tallykeep::telemetry::{self, LogFormat};
@@ -44,6 +44,11 @@ enum Command {
     },
     /// Send every line of a web server's access log through the cluster.
     Replay(replay::Args),
+    /// Load the cluster, measure it, and check its answers.
+    ///
+    /// By default a closed loop, which shows the most that the cluster answers. With `--rate` an
+    /// open loop, which shows how long users would wait. Exits 1 if an answer was wrong.
+    Bench(bench::Args),
     /// Show what each node says of itself.
     Status(status::Args),
 }
@@ -75,6 +80,9 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Replay(arguments) => {
             replay::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Bench(arguments) => {
+            bench::run(arguments).await.unwrap_or_else(|error| fail(&error))
         }
         Command::Status(arguments) => {
             status::run(arguments).await.unwrap_or_else(|error| fail(&error))

@@ -3,6 +3,7 @@
 //! It knows the HTTP API and `limits`, and no other room: what it can do, a user can do.
 
 mod access_log;
+pub mod bench;
 mod cluster;
 mod ledger;
 pub mod replay;

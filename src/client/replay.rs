@@ -63,7 +63,7 @@ pub struct Args {
 }
 
 /// Reads a window, and holds it to the bounds of `windowMs`.
-fn window(text: &str) -> Result<Duration, String> {
+pub(super) fn window(text: &str) -> Result<Duration, String> {
     let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if (WINDOW_MS_MIN.into()..=WINDOW_MS_MAX.into()).contains(&window.as_millis()) {
         Ok(window)

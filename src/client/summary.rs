@@ -154,14 +154,23 @@ impl Latencies {
         self.0.len()
     }
 
+    /// The latency, in ms, that a part of them, from 0 to 1, does not exceed.
+    pub(super) fn quantile_ms(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// The longest, in ms.
+    pub(super) fn max_ms(&self) -> f64 {
+        self.0.max() as f64 / 1000.0
+    }
+
     /// The percentiles of those added.
     pub(super) fn percentiles(&self) -> Percentiles {
-        let quantile_ms = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;
         Percentiles {
-            p50_ms: quantile_ms(0.5),
-            p90_ms: quantile_ms(0.9),
-            p99_ms: quantile_ms(0.99),
-            max_ms: self.0.max() as f64 / 1000.0,
+            p50_ms: self.quantile_ms(0.5),
+            p90_ms: self.quantile_ms(0.9),
+            p99_ms: self.quantile_ms(0.99),
+            max_ms: self.max_ms(),
         }
     }
 }
