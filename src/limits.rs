@@ -200,6 +200,8 @@ pub const BENCH_REQUESTS_MAX: u64 = 1_000_000_000_000;
 pub const BENCH_DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Its open loop looks for requests that are due no more often than this.
 pub const BENCH_TICK: Duration = Duration::from_micros(200);
+/// After the end of its open loop, requests that were due before may still be sent for this long.
+pub const BENCH_GRACE: Duration = Duration::from_millis(100);
 /// How long one of its connections tries to reach its node again.
 pub const BENCH_PATIENCE: Duration = Duration::from_secs(60);
 /// Its identifiers.

@@ -20,6 +20,17 @@ const COMPLAINTS_MAX: u64 = 10;
 /// Answers between two looks for windows that have ended.
 const SETTLE_EVERY: u64 = 10_000;
 
+/// What a connection does after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It goes on.
+    Send,
+    /// It goes on after a while: the node said that it could not.
+    Pause,
+    /// It is of no further use.
+    Reconnect,
+}
+
 /// What became of one operation's requests.
 struct Account {
     requests: u64,
@@ -84,15 +95,19 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Enters what became of a request; false if its connection is of no further use.
+    /// Enters what became of a request.
     pub(super) fn enter(
         &mut self,
         turn: Turn,
         asked: Asked,
         answer: Result<Answer<'_>, Broken>,
-    ) -> bool {
+    ) -> Next {
         let now = Instant::now();
-        let is_last = answer.as_ref().map_or(true, |answer| answer.is_last);
+        let next = match &answer {
+            Ok(Answer { is_last: false, status, .. }) if *status == 503 => Next::Pause,
+            Ok(Answer { is_last: false, .. }) => Next::Send,
+            _ => Next::Reconnect,
+        };
         let verdict = match answer {
             Ok(answer) => judge(asked, &self.expected, answer.status, answer.body).map(Some),
             Err(Broken::Lost(_) | Broken::TimedOut) => Ok(None),
@@ -120,7 +135,7 @@ impl<'a> Book<'a> {
                 self.complain(Asked::Check { number }, &wrong);
             }
         }
-        !is_last
+        next
     }
 
     /// Compares an answer with those before it.
@@ -264,8 +279,12 @@ mod tests {
             let answer = answer
                 .map(|(status, body)| Answer { status, body: body.as_bytes(), is_last: false })
                 .ok_or(Broken::TimedOut);
-            let is_lost = answer.is_err();
-            assert_eq!(book.enter(turn, *asked, answer), !is_lost);
+            let next = match &answer {
+                Ok(answer) if answer.status == 503 => Next::Pause,
+                Ok(_) => Next::Send,
+                Err(_) => Next::Reconnect,
+            };
+            assert_eq!(book.enter(turn, *asked, answer), next);
         }
         book.close();
         let mix = "check=1,log=1".parse().unwrap();

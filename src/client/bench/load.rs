@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::Args;
 use super::answer::{self, Expected};
-use super::book::Book;
+use super::book::{Book, Next};
 use super::connection::Connection;
 use super::grants::Grants;
 use super::keys::Keys;
@@ -94,12 +94,16 @@ impl Load<'_> {
         while let Some(turn) = self.pace.turn().await {
             let asked = self.composer.borrow_mut().compose(&node.host, &mut request);
             let answer = open.exchange(&request).await;
-            let goes_on = self.book.borrow_mut().enter(turn, asked, answer);
-            if !goes_on {
-                match self.reconnect(node).await {
+            let next = self.book.borrow_mut().enter(turn, asked, answer);
+            match next {
+                Next::Send => {}
+                // In an open loop the schedule says how much is asked, whatever is answered.
+                Next::Pause if self.pace.is_open() => {}
+                Next::Pause => sleep(CLIENT_PAUSE).await,
+                Next::Reconnect => match self.reconnect(node).await {
                     Some(again) => open = again,
                     None => return,
-                }
+                },
             }
         }
     }

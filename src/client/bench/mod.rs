@@ -229,7 +229,7 @@ fn text(text: &str) -> Result<String, String> {
 /// Loads the cluster and prints the summary. Exit 0 when there were answers and none was wrong.
 ///
 /// # Errors
-/// As [`bench`].
+/// As [`bench()`].
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let json = args.json;
     let summary = bench(args).await?;

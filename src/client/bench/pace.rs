@@ -72,10 +72,15 @@ impl Pace {
         self.sent.set(index + 1);
         let intended = self.plan.due(index).map_or(now, |due| self.began + due);
         let is_counted = intended - self.began >= self.plan.warm_up;
-        if is_counted && self.due.is_some() {
+        if is_counted && self.is_open() {
             self.lateness.borrow_mut().record(now.saturating_duration_since(intended));
         }
         Some(Turn { intended, is_counted })
+    }
+
+    /// Whether turns go by a schedule.
+    pub(super) fn is_open(&self) -> bool {
+        self.due.is_some()
     }
 
     /// Whether no further turn will be given.
@@ -95,8 +100,8 @@ impl Pace {
 
     /// In an open loop, how late requests were sent.
     pub(super) fn into_lateness(self) -> Option<Latencies> {
-        let open = self.due.is_some();
-        open.then(|| std::mem::replace(&mut *self.lateness.borrow_mut(), Latencies::new()))
+        self.is_open()
+            .then(|| std::mem::replace(&mut *self.lateness.borrow_mut(), Latencies::new()))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::limits::BENCH_GRACE;
+
 /// What ends a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -51,9 +53,11 @@ impl Plan {
 
     /// Whether a run that has sent `sent` requests sends no more.
     pub(super) fn is_over(&self, sent: u64, elapsed: Duration) -> bool {
-        let late = match self.end {
-            End::After(duration) => elapsed >= self.warm_up + duration,
-            End::Requests(_) => false,
+        let late = match (self.end, self.rate) {
+            (End::After(duration), None) => elapsed >= self.warm_up + duration,
+            // What was due just before the end is not held back by the end.
+            (End::After(duration), Some(_)) => elapsed >= self.warm_up + duration + BENCH_GRACE,
+            (End::Requests(_), _) => false,
         };
         late || sent >= self.total()
     }
@@ -103,9 +107,9 @@ mod tests {
         let plan = open(10, warm_up, End::After(duration));
         // At 0, 100, … 2,400 ms.
         assert_eq!(plan.total(), 25);
-        assert!(!plan.is_over(24, Duration::from_millis(2_499)));
+        assert!(!plan.is_over(24, Duration::from_millis(2_500)));
         assert!(plan.is_over(25, Duration::from_millis(2_400)));
-        assert!(plan.is_over(3, Duration::from_millis(2_500)));
+        assert!(plan.is_over(3, Duration::from_millis(2_500) + BENCH_GRACE));
         // Five of them are due in the warm-up.
         assert_eq!([plan.unsent(25), plan.unsent(20), plan.unsent(2)], [0, 5, 20]);
     }

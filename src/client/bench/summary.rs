@@ -29,7 +29,9 @@ pub struct Summary {
     pub wrong: u64,
 }
 
-/// How an open loop kept its schedule: how late requests were sent, no connection being free.
+/// How an open loop kept its schedule: how late requests were sent. A few tenths of a millisecond
+/// are the clock's own ([`crate::limits::BENCH_TICK`]); more is the wait for a free connection. All
+/// of it is part of the latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ScheduleSummary {
     /// Requests that were due per second.
@@ -174,7 +176,7 @@ impl fmt::Display for Summary {
             if operation.errors > 0 {
                 writeln!(
                     f,
-                    "{name}: {} times 503, {} answers lost, {} wrong",
+                    "{name} errors: {} unavailable (503), {} lost, {} wrong",
                     operation.unavailable, operation.lost, operation.wrong
                 )?;
             }
@@ -272,7 +274,7 @@ mod tests {
 check          27        3         14      1.00      2.00      3.00      4.00      5.12
 
 check: 20 admitted, 7 refused
-check: 1 times 503, 2 answers lost, 0 wrong
+check errors: 1 unavailable (503), 2 lost, 0 wrong
 10 requests were never sent: latencies are better than such a load would see
 wrong answers: 0
 ";
