@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, CompactOptions, DB, DBCompressionType, FlushOptions,
-    Options, ReadOptions, WriteBatch, WriteBufferManager,
+    MemtableFactory, Options, ReadOptions, SliceTransform, WriteBatch, WriteBufferManager,
 };
 
 use super::files;
@@ -19,6 +19,8 @@ use crate::machine::{Row, Table, Write};
 const RAFT: &str = "raft";
 const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";
+/// Buckets of a memtable of limiter cells, 8 bytes each.
+const CELL_BUCKETS: usize = 64 * 1024;
 
 /// Where a state stands in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,8 +98,16 @@ impl Memory {
         points.set_memtable_whole_key_filtering(true);
         points.set_memtable_prefix_bloom_ratio(0.02);
 
+        // Cells are written most, mostly the same ones, and never read in order while serving. In a
+        // sorted memtable each write would search among all versions of all cells; here it goes to
+        // the few of its own bucket. The bucket is that of the whole key.
+        let mut cells = points.clone();
+        cells.set_prefix_extractor(SliceTransform::create_noop());
+        cells.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count: CELL_BUCKETS });
+
         let tables = Table::ALL.into_iter().map(|table| match table {
-            Table::Object | Table::Cell => (table.name(), points.clone()),
+            Table::Cell => (table.name(), cells.clone()),
+            Table::Object => (table.name(), points.clone()),
             _ => (table.name(), family.clone()),
         });
         tables.chain([(RAFT, family.clone())]).collect()
@@ -109,6 +119,8 @@ impl StateDb {
     pub(super) fn open(path: &Path, create: bool, memory: &Memory) -> io::Result<Self> {
         let mut options = rocks::options();
         options.create_if_missing(create);
+        // There is one writer, and a memtable of buckets takes no more.
+        options.set_allow_concurrent_memtable_write(false);
         options.set_write_buffer_manager(&memory.write_buffers);
         let db = DB::open_cf_with_opts(&options, path, memory.families())
             .map_err(|error| rocks::fault("open the state in", path, &error))?;
@@ -154,6 +166,8 @@ impl StateDb {
         mut options: ReadOptions,
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> io::Result<()> {
+        // Rows come in their order also where the memtable keeps none.
+        options.set_total_order_seek(true);
         options.set_iterate_lower_bound(from);
         if let Some(to) = to {
             if from >= to {
