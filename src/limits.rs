@@ -91,7 +91,7 @@ pub const PROPOSAL_QUEUE_MAX: usize = 16 * 1024;
 pub const PROPOSAL_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Reads, refused checks among them, that wait on a node for a round with the leader.
 pub const READS_WAITING_MAX: usize = 16 * 1024;
-/// Places in which a node remembers which checks were refused, 8 bytes each.
+/// Checks that a node remembers to have been refused, 8 bytes each.
 pub const REFUSALS_REMEMBERED: usize = 256 * 1024;
 /// Commands of one node in one group.
 pub const GROUP_COMMANDS_MAX: usize = 1024;

@@ -69,19 +69,21 @@ impl Refusals {
 #[derive(Clone, Copy)]
 pub(super) struct Guess(u64);
 
-/// The cells that are believed to be full: a fixed number of places, one hash each. Two cells of one
-/// place push each other out.
+/// The cells that are believed to be full: sets of a few places, one hash each. In a full set the
+/// newest takes the place of another.
 struct Guesses {
     hasher: RandomState,
-    places: Box<[AtomicU64]>,
+    sets: Box<[[AtomicU64; PLACES]]>,
 }
 
+/// Places of a set. In a single place each, two cells in a hundred would push each other out again
+/// and again, long before the table is full.
+const PLACES: usize = 4;
+
 impl Guesses {
-    fn new(places: usize) -> Self {
-        Self {
-            hasher: RandomState::new(),
-            places: (0..places).map(|_| AtomicU64::new(0)).collect(),
-        }
+    fn new(cells: usize) -> Self {
+        let sets = (0..cells.div_ceil(PLACES)).map(|_| Default::default()).collect();
+        Self { hasher: RandomState::new(), sets }
     }
 
     fn of(&self, check: &Check) -> Guess {
@@ -89,22 +91,31 @@ impl Guesses {
     }
 
     fn is_refused(&self, guess: Guess) -> bool {
-        self.place(guess).load(Ordering::Relaxed) == guess.0
+        self.set(guess).iter().any(|place| place.load(Ordering::Relaxed) == guess.0)
     }
 
     fn remember(&self, guess: Guess) {
-        self.place(guess).store(guess.0, Ordering::Relaxed);
+        let set = self.set(guess);
+        if self.is_refused(guess) {
+            return;
+        }
+        let free = set.iter().find(|place| place.load(Ordering::Relaxed) == 0);
+        // The high bits choose, for the low ones are the same in one set.
+        let other = &set[(guess.0 >> 62) as usize % PLACES];
+        free.unwrap_or(other).store(guess.0, Ordering::Relaxed);
     }
 
     fn forget(&self, guess: Guess) {
-        // Only what is meant: the place may be another cell's by now.
-        let _ =
-            self.place(guess).compare_exchange(guess.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        for place in self.set(guess) {
+            // Only what is meant: the place may be another cell's by now.
+            let relaxed = Ordering::Relaxed;
+            let _ = place.compare_exchange(guess.0, 0, relaxed, relaxed);
+        }
     }
 
-    fn place(&self, guess: Guess) -> &AtomicU64 {
-        let place = guess.0 % self.places.len() as u64;
-        &self.places[usize::try_from(place).expect("less than a length")]
+    fn set(&self, guess: Guess) -> &[AtomicU64; PLACES] {
+        let set = guess.0 % self.sets.len() as u64;
+        &self.sets[usize::try_from(set).expect("less than a length")]
     }
 }
 
@@ -124,16 +135,18 @@ mod tests {
 
     #[test]
     fn guesses_are_bounded_and_each_is_its_own() {
-        let guesses = Guesses::new(1);
-        let (a, b) = (guesses.of(&check("a")), guesses.of(&check("b")));
-        assert!(!guesses.is_refused(a));
-        guesses.remember(a);
-        assert!(guesses.is_refused(a) && !guesses.is_refused(b));
-        guesses.remember(b);
-        assert!(guesses.is_refused(b) && !guesses.is_refused(a));
-        guesses.forget(a);
-        assert!(guesses.is_refused(b), "only what is meant is forgotten");
-        guesses.forget(b);
-        assert!(!guesses.is_refused(b));
+        let guesses = Guesses::new(PLACES);
+        let all: Vec<_> =
+            (0..100).map(|number| guesses.of(&check(&format!("user-{number}")))).collect();
+        let refused = || all.iter().filter(|guess| guesses.is_refused(**guess)).count();
+        for (number, guess) in all.iter().enumerate() {
+            guesses.remember(*guess);
+            guesses.remember(*guess);
+            assert!(guesses.is_refused(*guess));
+            assert_eq!(refused(), (number + 1).min(PLACES));
+        }
+        guesses.forget(all[99]);
+        assert_eq!(refused(), PLACES - 1, "only what is meant is forgotten");
+        assert!(!guesses.is_refused(all[99]));
     }
 }
