@@ -70,7 +70,8 @@ def main():
     if taken:
         for name, port in taken:
             say(f"error: port {port}, which {name} needs, is taken by another process")
-        say("Perhaps a cluster runs: scripts/cluster.sh stop ends it.")
+        if any(name == Tallykeep.name for name, _ in taken):
+            say("Perhaps a cluster runs: scripts/cluster.sh stop ends it.")
         return 1
 
     started = datetime.datetime.now(datetime.timezone.utc)
@@ -106,15 +107,21 @@ def measure(system, number, data, options, run):
     try:
         try:
             system.start(folder)
+            # The first moment of a system is its slowest, whatever it is asked.
+            warm_up = 3 * options.warm_up
             for wanted in system.loads():
                 if wanted.kind in options.loads:
-                    load.warm_up(wanted, options.warm_up)
+                    load.warm_up(wanted, warm_up)
+                    warm_up = options.warm_up
                     row = load.measure(
                         wanted, options.seconds, system.name, system.pids(), number
                     )
-                    system.check_alive()
                     run.rows.append(row)
                     say(report.line(row))
+        except Failure:
+            # That a process has ended says more than that requests failed.
+            system.check_alive()
+            raise
         finally:
             system.stop()
     except Exception as failure:  # Whatever it is, the other systems are still to be measured.

@@ -153,6 +153,8 @@ class Workerd(Peer):
     # Making 10,000 objects takes far longer than a row.
     keeps_data = True
     few_identifiers = 100
+    # No alarm of 10,000 objects falls into a row.
+    window_ms = 24 * 60 * 60 * 1000
     fill_threads = 16
 
     def __init__(self, options):
@@ -175,14 +177,16 @@ class Workerd(Peer):
         nodes = [address(self.ports[0])]
         few = self.few_identifiers
         for connections in self.options.connections:
-            yield Load(f"check of {few} keys", connections, wrk(nodes, "check", few))
+            command = wrk(nodes, "check", few, self.window_ms)
+            yield Load(f"check of {few} keys", connections, command)
         if self.options.quick:
             return
         if not self.filled:
             self._fill()
             self.filled = True
         for connections in self.options.connections:
-            yield Load("check", connections, wrk(nodes, "check"))
+            command = wrk(nodes, "check", window_ms=self.window_ms)
+            yield Load("check", connections, command)
 
     def _fill(self):
         """Makes all objects, so that the rows measure checks and not the making of files."""
@@ -191,7 +195,7 @@ class Workerd(Peer):
             link = http.client.HTTPConnection(address(self.ports[0]), timeout=ANSWER_TIMEOUT_S)
             for number in range(first + 1, IDENTIFIERS + 1, self.fill_threads):
                 body = {"identifier": f"user-{number}", "type": "wix"}
-                body["config"] = {"requests": 1_000_000_000, "windowMs": 60_000}
+                body["config"] = {"requests": 1_000_000_000, "windowMs": self.window_ms}
                 link.request("POST", "/check", json.dumps(body))
                 answer = link.getresponse()
                 answer.read()

@@ -37,6 +37,15 @@ def wait_until(condition, timeout_s, what):
         time.sleep(POLL_S)
 
 
+def last_lines(log):
+    """The end of a log, as the rest of a message."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "".join(f"\n  | {line}" for line in text.splitlines()[-5:])
+
+
 def start_ticks(pid):
     """When a process started, in ticks since the boot; None if there is none, or a zombie."""
     fields = _stat(pid)
@@ -108,7 +117,8 @@ class Servers:
         for name, process in self.started:
             code = process.poll()
             if code is not None:
-                raise Failure(f"{name} ended with code {code}{self._last_lines(name)}")
+                lines = last_lines(self.folder / f"{name}.log")
+                raise Failure(f"{name} ended with code {code}{lines}")
 
     def wait_until(self, condition, timeout_s, what):
         """As the function of this name, but fails at once when a process ends."""
@@ -132,7 +142,3 @@ class Servers:
                 process.kill()
                 process.wait()
         self.started = []
-
-    def _last_lines(self, name):
-        text = (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        return "".join(f"\n  | {line}" for line in text.splitlines()[-5:])

@@ -1,5 +1,6 @@
 """Tables, for the terminal and for docs/benchmarks.md alike: Markdown that reads well as it is."""
 
+from load import in_words
 from summary import COMPARED, OURS, Results, medians, targets
 
 BEGIN = "<!-- scripts/bench.sh writes from here -->"
@@ -11,8 +12,8 @@ OTHERS_SHARE_MAX = 0.15
 def line(row):
     """One row, as it is measured."""
     return (
-        f"round {row.round}  {row.system:<10} {row.load:<19} {row.connections:>4} connections"
-        f"  {row.rate:>8,.0f}/s  p50 {row.p50_ms:>7.2f}  p99 {row.p99_ms:>7.2f} ms"
+        f"round {row.round}  {row.system:<10} {row.load:<19} {in_words(row.connections):<15}"
+        f" {row.rate:>8,.0f}/s  p50 {row.p50_ms:>7.2f}  p99 {row.p99_ms:>7.2f} ms"
         f"  CPU/1k {row.cpu_per_1000_s:.4f} s"
         + (f"  others {row.others_share:.0%}" if row.others_share > OTHERS_SHARE_MAX else "")
     )
@@ -56,12 +57,13 @@ def tables(rows, failures, skipped):
     ]
     notes = [f"Skipped: {why}" for why in skipped]
     notes += [f"Failed: {system}, round {number}: {why}" for system, number, why in failures]
-    notes += [
-        f"Disturbed: {row.system}, {row.load}, {row.connections} connections: other processes"
-        f" or the host took {row.others_share:.0%} of the machine."
-        for row in found
-        if row.others_share > OTHERS_SHARE_MAX
-    ]
+    disturbed = [row for row in found if row.others_share > OTHERS_SHARE_MAX]
+    if disturbed:
+        most = max(row.others_share for row in disturbed)
+        notes.append(
+            f"Disturbed: in {len(disturbed)} of the {len(found)} rows other processes, or the"
+            f" host, took more than {OTHERS_SHARE_MAX:.0%} of the machine, up to {most:.0%}."
+        )
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part for part in parts if part)

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from load import Load, wrk
-from processes import Failure, start_ticks
+from processes import Failure, last_lines, start_ticks
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120
@@ -27,6 +27,7 @@ class Tallykeep:
     def __init__(self, options):
         self.options = options
         self.folder = None
+        # What each process is known by: its pid, and when it started.
         self.processes = {}
 
     def start(self, folder):
@@ -34,15 +35,15 @@ class Tallykeep:
         self._cluster("start", START_TIMEOUT_S)
         for node in NODES:
             pid, _ = (folder / f"node{node}.pid").read_text(encoding="ascii").split()
-            self.processes[int(pid)] = start_ticks(int(pid))
+            self.processes[node] = (int(pid), start_ticks(int(pid)))
 
     def pids(self):
-        return list(self.processes)
+        return [pid for pid, _ in self.processes.values()]
 
     def check_alive(self):
-        for pid, started in self.processes.items():
+        for node, (pid, started) in self.processes.items():
             if start_ticks(pid) != started:
-                raise Failure(f"a node has ended; the logs are in {self.folder}")
+                raise Failure(f"node {node} ended{last_lines(self.folder / f'node{node}.log')}")
 
     def stop(self):
         if self.folder is not None:
@@ -51,10 +52,10 @@ class Tallykeep:
 
     def loads(self):
         nodes = list(NODES.values())
-        leader = _leader()
-        follower = NODES[leader % len(NODES) + 1]
         for connections in self.options.connections:
             if connections == 1:
+                leader = _leader()
+                follower = NODES[leader % len(NODES) + 1]
                 yield Load("check", 1, wrk([NODES[leader]], "check"))
                 yield Load("check at a follower", 1, wrk([follower], "check"))
             else:
@@ -90,7 +91,7 @@ class Tallykeep:
 
 
 def _leader():
-    """The id of the node that leads."""
+    """The id of the node that leads now."""
     with urllib.request.urlopen(f"http://{NODES[1]}/admin/cluster", timeout=5) as answer:
         nodes = json.load(answer)["nodes"]
     leaders = [node["id"] for node in nodes if node["role"] == "leader"]

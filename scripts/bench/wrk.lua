@@ -3,8 +3,8 @@
 --   BENCH_NODES        host:port,…: thread i loads the i-th of them, in turn
 --   BENCH_LOAD         check | refused | log
 --   BENCH_IDENTIFIERS  how many identifiers, or users of the log
---   BENCH_VERIFY       1: look at every answer, which is dearer, so for the warm-up alone; and take
---                      the identifiers in turn, so that it meets them all
+--   BENCH_WINDOW_MS    the window of what is admitted
+--   BENCH_VERIFY       1: look at every answer (dearer, so for the warm-up alone)
 --
 -- `done` prints one line of JSON, after everything that wrk itself prints.
 
@@ -14,10 +14,12 @@ for host, port in os.getenv("BENCH_NODES"):gmatch("([^:,]+):(%d+)") do
 end
 local load = os.getenv("BENCH_LOAD")
 local identifiers = tonumber(os.getenv("BENCH_IDENTIFIERS"))
+local window_ms = os.getenv("BENCH_WINDOW_MS")
 local verify = os.getenv("BENCH_VERIFY") == "1"
 
--- A limit that is never reached, in the guide's window.
-local ADMITTED = '{"identifier":"%s-%d","config":{"requests":1000000000,"windowMs":60000},"type":"wix"}'
+-- A limit that is never reached.
+local ADMITTED = '{"identifier":"%s-%d","config":{"requests":1000000000,"windowMs":%s},'
+   .. '"type":"wix"}'
 -- A limit that was reached long ago, in a window that does not end meanwhile.
 local FULL = '{"identifier":"full-%d","config":{"requests":1,"windowMs":86400000},"type":"wix"}'
 -- One request in so many is admitted where nearly all are refused: 95 % are over their limit.
@@ -25,7 +27,8 @@ local ADMITTED_EVERY = 20
 
 -- `details` of this many bytes.
 local DETAILS_BYTES = 300
-local ENTRY = '{"type":"wix_request","action":"api_call","userId":"user-%d","ip":"192.168.1.1","details":%s}'
+local ENTRY = '{"type":"wix_request","action":"api_call","userId":"user-%d","ip":"192.168.1.1",'
+   .. '"details":%s}'
 
 local threads = {}
 
@@ -45,17 +48,18 @@ end
 local plain, full = {}, {}
 
 function init()
-   math.randomseed(number)
+   -- Each warm-up meets other identifiers; what is measured is the same each time.
+   math.randomseed((verify and os.time() or 0) * 8 + number)
    local prefix = '{"path":"/api/wix/content","method":"POST","status":200,"note":"'
    local details = prefix .. ("x"):rep(DETAILS_BYTES - #prefix - 2) .. '"}'
    for i = 1, identifiers do
       if load == "log" then
          plain[i] = post("/log", ENTRY:format(i, details))
       elseif load == "refused" then
-         plain[i] = post("/check", ADMITTED:format("free", i))
+         plain[i] = post("/check", ADMITTED:format("free", i, window_ms))
          full[i] = post("/check", FULL:format(i))
       else
-         plain[i] = post("/check", ADMITTED:format("user", i))
+         plain[i] = post("/check", ADMITTED:format("user", i, window_ms))
       end
    end
    answers, refused, wrong, example = 0, 0, 0, ""
@@ -64,20 +68,15 @@ function init()
    end
 end
 
-local sent, turn = 0, 0
+local sent = 0
 
 function request()
    sent = sent + 1
-   if load == "refused" and sent % ADMITTED_EVERY == 0 then
-      return plain[math.random(identifiers)]
-   end
    local i = math.random(identifiers)
-   if verify then
-      -- Each of three threads begins with another third.
-      turn = turn + 1
-      i = (turn + math.floor(number * identifiers / 3)) % identifiers + 1
+   if load == "refused" and sent % ADMITTED_EVERY > 0 then
+      return full[i]
    end
-   return load == "refused" and full[i] or plain[i]
+   return plain[i]
 end
 
 -- Whether an answer is one that this load may get.

@@ -9,22 +9,15 @@ WORKERD_VERSION=1.20261117.1
 # How long an installation may take.
 install_timeout_s=300
 
-within() {
-  if have timeout; then timeout "$install_timeout_s" "$@"; else "$@"; fi
-}
-
 # Installs Debian packages; fails where that is not possible.
 install_debian() {
   have apt-get && can_be_root || return 1
   say "Installing: apt-get install $*"
   # Old lists fail on files that are gone; a failed update may still leave usable ones.
-  within_root apt-get update -qq >&2 || say "apt-get update failed; trying with the lists at hand"
-  within_root env DEBIAN_FRONTEND=noninteractive \
+  as_root timeout "$install_timeout_s" apt-get update -qq >&2 ||
+    say "apt-get update failed; trying with the lists at hand"
+  as_root env DEBIAN_FRONTEND=noninteractive timeout "$install_timeout_s" \
     apt-get install -y -qq --no-install-recommends "$@" >&2
-}
-
-within_root() {
-  if have timeout; then as_root timeout "$install_timeout_s" "$@"; else as_root "$@"; fi
 }
 
 # Debian starts what it installs. Nobody here asked for a server $1 on its usual ports.
@@ -71,8 +64,8 @@ ensure_workerd() {
   have npm || return 1
   say "Installing: npm install workerd@$WORKERD_VERSION, into $(workerd_folder)"
   mkdir -p "$(workerd_folder)"
-  within npm install --prefix "$(workerd_folder)" --ignore-scripts --no-save --no-audit --no-fund \
-    --loglevel=error "workerd@$WORKERD_VERSION" >&2 || return 1
+  timeout "$install_timeout_s" npm install --prefix "$(workerd_folder)" --ignore-scripts --no-save \
+    --no-audit --no-fund --loglevel=error "workerd@$WORKERD_VERSION" >&2 || return 1
   workerd_program >/dev/null
 }
 

@@ -1,5 +1,5 @@
 //! Load for the peers that do not speak HTTP: a limiter's checks, one after the other on each of
-//! many connections, for some seconds. Prints one line of JSON, as `scripts/bench/load.py` reads it.
+//! many connections, for some seconds. Prints one line of JSON, for `scripts/bench/load.py`.
 //!
 //! One thread, for the servers need the cores more: `scripts/bench.sh` reports what the generator
 //! itself takes.

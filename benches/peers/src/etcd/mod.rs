@@ -19,28 +19,20 @@ use tonic_prost::ProstCodec;
 
 use crate::load::{Checked, Connection, Error, REQUESTS, WINDOW_MS};
 
-/// Closed loops that share one HTTP/2 connection. gRPC is made to be shared; a connection for each
-/// loop is dearer for etcd.
-const LOOPS_PER_CHANNEL: usize = 16;
-
 /// One closed loop at the leader.
 pub struct Etcd {
     grpc: Grpc<Channel>,
 }
 
-/// Opens connections for so many closed loops.
+/// Opens one HTTP/2 connection that so many closed loops share, each with a stream of its own. gRPC
+/// is made for that, and every further connection made etcd slower and dearer.
 ///
 /// # Errors
 /// If etcd is not there.
 pub async fn connect(address: &str, loops: usize) -> Result<Vec<Etcd>, Error> {
-    let mut opened = Vec::with_capacity(loops);
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
-    while opened.len() < loops {
-        let channel = endpoint.connect().await?;
-        let sharing = LOOPS_PER_CHANNEL.min(loops - opened.len());
-        opened.extend((0..sharing).map(|_| Etcd { grpc: Grpc::new(channel.clone()) }));
-    }
-    Ok(opened)
+    let channel = endpoint.connect().await?;
+    Ok((0..loops).map(|_| Etcd { grpc: Grpc::new(channel.clone()) }).collect())
 }
 
 impl Connection for Etcd {
