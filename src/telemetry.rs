@@ -7,8 +7,10 @@ use tracing_subscriber::EnvFilter;
 /// The variable that chooses what is said, as `tracing_subscriber::EnvFilter` reads it.
 const FILTER_VARIABLE: &str = "TALLYKEEP_LOG";
 /// Our own news. openraft warns of each heartbeat that an absent peer misses; `raft/cluster.rs` says
-/// once that it is absent. After a stop it tells of each call that still comes; `server.rs` says why.
-const FILTER_DEFAULT: &str = "info,openraft=error,openraft::raft::raft_inner=off";
+/// once that it is absent. After a stop it tells of each call that still comes, and of the answers to
+/// its last heartbeats; `server.rs` says why it stopped.
+const FILTER_DEFAULT: &str =
+    "info,openraft=error,openraft::raft::raft_inner=off,openraft::core::heartbeat=off";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
