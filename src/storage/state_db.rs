@@ -19,8 +19,6 @@ use crate::machine::{Row, Table, Write};
 const RAFT: &str = "raft";
 const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";
-/// Buckets of a memtable of limiter cells, 8 bytes each.
-const CELL_BUCKETS: usize = 64 * 1024;
 
 /// Where a state stands in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,7 +101,9 @@ impl Memory {
         // the few of its own bucket. The bucket is that of the whole key.
         let mut cells = points.clone();
         cells.set_prefix_extractor(SliceTransform::create_noop());
-        cells.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count: CELL_BUCKETS });
+        // Eight bytes each, which are part of the memtable: one for about ten rows.
+        let bucket_count = self.write_buffer_bytes / 1024;
+        cells.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count });
 
         let tables = Table::ALL.into_iter().map(|table| match table {
             Table::Cell => (table.name(), cells.clone()),
