@@ -20,7 +20,7 @@ pub use listen::{Handler, Ordered, Reply, listen};
 use crate::limits;
 
 /// The version of the frames and of what they carry.
-const PROTOCOL: u16 = 1;
+const PROTOCOL: u16 = 2;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

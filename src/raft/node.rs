@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
@@ -146,9 +147,14 @@ impl Node {
 
     /// Returns once Raft has stopped on this node, with the reason.
     pub async fn stopped(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
         loop {
-            if let Err(fatal) = &self.inner.raft.metrics().borrow_watched().running_state {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
                 return fatal.to_string();
+            }
+            // A Raft that panicked tells nothing more.
+            if let Some(Err(_)) = metrics.changed().now_or_never() {
+                return "Raft has ended without a reason; it may have panicked".to_owned();
             }
             // Looked at now and then: the metrics change with every entry, several times, and a
             // thread that waits for each change is woken and put to sleep more often than any other.
@@ -240,12 +246,19 @@ impl Node {
         match kind {
             Kind::Status => Ok(codec::encode(&inner.status())),
             Kind::ReadIndex => {
-                if !matches!(self.leadership(), Leadership::Here { .. }) {
+                let was = self.leadership();
+                let Leadership::Here { .. } = was else {
                     return Err(io::Error::other("this node does not lead"));
+                };
+                // In one round with the readers of this node and of the others. Only while it leads:
+                // else its round would ask the new leader, whose own may be asking here.
+                let point = self.reads.point(Instant::now() + limits::REQUEST_TIMEOUT);
+                tokio::select! {
+                    point = point => Ok(codec::encode(&point.map_err(io::Error::other)?)),
+                    () = self.leadership_other_than(was) => {
+                        Err(io::Error::other("this node does not lead any more"))
+                    }
                 }
-                // In one round with the readers of this node and of the others.
-                let point = self.reads.point(Instant::now() + limits::REQUEST_TIMEOUT).await;
-                Ok(codec::encode(&point.map_err(io::Error::other)?))
             }
             Kind::Bootstrap => {
                 let members = codec::decode(payload)?;

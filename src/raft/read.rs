@@ -68,13 +68,19 @@ impl Reads {
     pub async fn barrier(&self, deadline: Instant) -> Result<u64> {
         self.inner.check_quorum()?;
         let ReadPoint { index, now_ms } = self.point(deadline).await?;
+        // A leader that has not yet applied all that came before it may be behind with its clock; what
+        // is applied here is not behind of anything that was acknowledged.
+        let now_ms = |progress: &Progress| now_ms.max(progress.now_ms);
         let is_applied = |progress: &Progress| progress.applied >= Some(index);
-        if is_applied(&self.inner.progress.borrow()) {
-            return Ok(now_ms);
+        {
+            let progress = self.inner.progress.borrow();
+            if is_applied(&progress) {
+                return Ok(now_ms(&progress));
+            }
         }
         let mut progress = self.inner.progress.clone();
         match timeout_at(deadline, progress.wait_for(is_applied)).await {
-            Ok(Ok(_)) => Ok(now_ms),
+            Ok(Ok(progress)) => Ok(now_ms(&progress)),
             _ => Err(Error::unavailable("this node could not catch up with the leader in time")),
         }
     }
@@ -127,8 +133,13 @@ async fn read_point(inner: &Inner) -> io::Result<ReadPoint> {
         }
         Leadership::There(leader) => {
             let link = inner.peers.link(leader).ok_or(io::ErrorKind::NotFound)?;
-            let reply = link.call(Kind::ReadIndex, Vec::new()).await?;
-            codec::decode(&reply)
+            tokio::select! {
+                reply = link.call(Kind::ReadIndex, Vec::new()) => codec::decode(&reply?),
+                // It may be this node by now, or one that answers sooner.
+                () = inner.leadership_other_than(Leadership::There(leader)) => {
+                    Err(io::Error::other("the leader changed"))
+                }
+            }
         }
         Leadership::Nowhere => Err(io::Error::other("there is no leader")),
     }

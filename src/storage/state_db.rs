@@ -102,7 +102,7 @@ impl Memory {
         let mut cells = points.clone();
         cells.set_prefix_extractor(SliceTransform::create_noop());
         // Eight bytes each, which are part of the memtable: one for about ten rows.
-        let bucket_count = self.write_buffer_bytes / 1024;
+        let bucket_count = (self.write_buffer_bytes / 1024).max(1);
         cells.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count });
 
         let tables = Table::ALL.into_iter().map(|table| match table {
