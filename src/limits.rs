@@ -125,10 +125,10 @@ pub const STORAGE_BYTES_MIN: usize = 1024 * 1024;
 pub const SESSION_TTL_MS: u64 = 60 * 60 * 1000;
 /// Groups of one session whose outcomes are remembered for a retry.
 pub const SESSION_ANSWERS_MAX: usize = 64;
-/// Limiter windows that one tick ends.
-pub const TICK_WINDOWS_MAX: usize = 2048;
+/// Limiter windows that one tick ends: about 2 ms of work, for which checks wait.
+pub const TICK_WINDOWS_MAX: usize = 256;
 /// Audit entries that one tick removes one by one.
-pub const TICK_ENTRIES_MAX: usize = 2048;
+pub const TICK_ENTRIES_MAX: usize = 256;
 /// Audit entries that a tick reads at a time, bodies and all, until it meets one that is not due.
 pub const TICK_READ_ENTRIES: usize = 16;
 /// Audit shards that one tick looks at.
