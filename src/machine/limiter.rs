@@ -97,7 +97,7 @@ fn decide(open: Option<Cell>, now_ms: u64, check: &Check) -> Decision {
 /// Decides one check without writing, if it is refused and there is nothing to write: by what `view`
 /// shows, at `now_ms`. `None` if the check has to be applied.
 ///
-/// The decision is the one that [`check`] would come to.
+/// The decision is the one that the check would come to in the log.
 ///
 /// # Errors
 /// If the view cannot be read or is damaged.
