@@ -127,8 +127,9 @@ mod tests {
     }
 
     proptest! {
+        /// Up to where the time saturates: 2^34 s are 544 years.
         #[test]
-        fn a_request_is_due_when_its_time_has_come(rate in 1..2_000_000u64, index in 0..1u64 << 40) {
+        fn a_request_is_due_when_its_time_has_come(rate in 1..2_000_000u64, index in 0..1u64 << 34) {
             let plan = open(rate, Duration::ZERO, End::Requests(u64::MAX));
             let due = plan.due(index).unwrap();
             prop_assert!(plan.due_by(due).unwrap() > index);
