@@ -143,7 +143,7 @@ pub(super) fn tick(
     done: &mut Ticked,
 ) -> io::Result<()> {
     let Some(cutoff_ms) = now_ms.checked_sub(retention_ms) else { return Ok(()) };
-    let (from, to) = keys::alarms_until(Alarm::Shard, cutoff_ms);
+    let (from, to) = keys::alarms_between(Alarm::Shard, 0, cutoff_ms);
     let due = rows.scan(Table::Alarm, &from, &to, limits::TICK_SHARDS_MAX)?;
     done.more |= due.len() == limits::TICK_SHARDS_MAX;
     let mut budget = limits::TICK_ENTRIES_MAX;

@@ -14,6 +14,12 @@ pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
     assert_eq!(Machine::load(rows).unwrap(), *machine, "the tables hold the whole machine");
     let (limiters, shards) = objects(rows);
     assert_cells(rows, &limiters);
+    let from_ms = machine.registers.windows_from_ms;
+    let mut windows = alarms(rows, Alarm::Window).into_iter();
+    assert!(
+        windows.all(|key| keys::split_alarm(&key).unwrap().0 >= from_ms),
+        "a tick begins to look at the first alarm or before"
+    );
     assert_shards(rows, &shards);
 }
 

@@ -49,9 +49,9 @@ pub fn alarm(kind: Alarm, at_ms: u64, subject: &[u8]) -> Vec<u8> {
     [&[kind as u8][..], &at_ms.to_be_bytes(), subject].concat()
 }
 
-/// The alarms of `kind` up to and including `at_ms`, as a range.
-pub fn alarms_until(kind: Alarm, at_ms: u64) -> (Vec<u8>, Vec<u8>) {
-    (vec![kind as u8], alarm(kind, at_ms.saturating_add(1), &[]))
+/// The alarms of `kind` from `from_ms` up to and including `to_ms`, as a range.
+pub fn alarms_between(kind: Alarm, from_ms: u64, to_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    (alarm(kind, from_ms, &[]), alarm(kind, to_ms.saturating_add(1), &[]))
 }
 
 /// The time in an alarm key, and what it is about.

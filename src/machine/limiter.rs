@@ -120,10 +120,18 @@ pub(super) fn reset(rows: &mut Overlay, reset: &Reset) -> io::Result<Outcome> {
     Ok(Outcome::Reset)
 }
 
-/// Handles at most `limit` due alarms; returns how many windows ended and whether more are due.
-pub(super) fn tick(rows: &mut Overlay, now_ms: u64, limit: usize) -> io::Result<(u64, bool)> {
-    let (from, to) = keys::alarms_until(Alarm::Window, now_ms);
+/// Handles at most `limit` due alarms, of which none is before `from_ms`; returns how many windows
+/// ended and whether more are due. From then on none is before the new `from_ms`.
+pub(super) fn tick(
+    rows: &mut Overlay,
+    now_ms: u64,
+    from_ms: &mut u64,
+    limit: usize,
+) -> io::Result<(u64, bool)> {
+    let (from, to) = keys::alarms_between(Alarm::Window, *from_ms, now_ms);
     let due = rows.scan(Table::Alarm, &from, &to, limit)?;
+    // Every alarm is set for a time that is yet to come.
+    *from_ms = now_ms + 1;
     let mut ended = 0;
     for (alarm, _) in &due {
         let (_, key) = keys::split_alarm(alarm).ok_or_else(|| damaged("an alarm's key"))?;
@@ -139,7 +147,11 @@ pub(super) fn tick(rows: &mut Overlay, now_ms: u64, limit: usize) -> io::Result<
             rows.put(Table::Cell, key.to_vec(), codec::encode(&cell));
         }
     }
-    Ok((ended, due.len() == limit))
+    let more = due.len() == limit;
+    if let Some((last, _)) = due.last().filter(|_| more) {
+        (*from_ms, _) = keys::split_alarm(last).ok_or_else(|| damaged("an alarm's key"))?;
+    }
+    Ok((ended, more))
 }
 
 fn read(rows: &Overlay, key: &[u8]) -> io::Result<Option<Cell>> {

@@ -68,8 +68,18 @@ struct Registers {
     sessions: u64,
     /// Audit shards ever made: the number of the newest.
     shards: u64,
+    /// No window's alarm is before this time, in ms since the Unix epoch: who looks for one need not
+    /// pass over all that ever were.
+    windows_from_ms: u64,
     /// A chain of SHA-256 over all effects so far.
     hash: [u8; 32],
+}
+
+impl Registers {
+    fn load(view: &dyn View) -> io::Result<Self> {
+        let value = view.get(Table::Register, keys::MACHINE)?;
+        Ok(value.map(|value| codec::decode(&value)).transpose()?.unwrap_or_default())
+    }
 }
 
 impl Machine {
@@ -78,11 +88,7 @@ impl Machine {
     /// # Errors
     /// If the view cannot be read or holds what this build does not understand.
     pub fn load(view: &dyn View) -> io::Result<Self> {
-        let registers = match view.get(Table::Register, keys::MACHINE)? {
-            Some(value) => codec::decode(&value)?,
-            None => Registers::default(),
-        };
-        Ok(Self { registers, sessions: Sessions::load(view)? })
+        Ok(Self { registers: Registers::load(view)?, sessions: Sessions::load(view)? })
     }
 
     /// The time of the last batch, in ms since the Unix epoch.
@@ -175,7 +181,12 @@ impl Machine {
             }
             Command::Tick(tick) => {
                 self.sessions.expire(rows, now_ms);
-                let (windows, more) = limiter::tick(rows, now_ms, limits::TICK_WINDOWS_MAX)?;
+                let (windows, more) = limiter::tick(
+                    rows,
+                    now_ms,
+                    &mut self.registers.windows_from_ms,
+                    limits::TICK_WINDOWS_MAX,
+                )?;
                 let mut done = Ticked { windows, more, ..Ticked::default() };
                 audit::tick(rows, now_ms, tick.retention_ms, &mut done)?;
                 Ok(Outcome::Ticked(done))
@@ -192,14 +203,14 @@ impl Machine {
 /// # Errors
 /// If the view cannot be read.
 pub fn next_alarm(view: &dyn View, retention_ms: u64) -> io::Result<Option<u64>> {
-    let first = |kind, plus_ms| -> io::Result<Option<u64>> {
-        let (from, to) = keys::alarms_until(kind, u64::MAX - 1);
+    let first = |kind, from_ms, plus_ms| -> io::Result<Option<u64>> {
+        let (from, to) = keys::alarms_between(kind, from_ms, u64::MAX - 1);
         let rows = view.scan(Table::Alarm, &from, &to, 1)?;
         let at_ms = rows.first().and_then(|(key, _)| keys::split_alarm(key));
         Ok(at_ms.map(|(at_ms, _)| at_ms.saturating_add(plus_ms)))
     };
-    let window = first(keys::Alarm::Window, 0)?;
-    let shard = first(keys::Alarm::Shard, retention_ms)?;
+    let window = first(keys::Alarm::Window, Registers::load(view)?.windows_from_ms, 0)?;
+    let shard = first(keys::Alarm::Shard, 0, retention_ms)?;
     Ok(window.into_iter().chain(shard).min())
 }
 
