@@ -26,6 +26,8 @@ const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub struct Log {
     store: LogStore,
     recent: Arc<Mutex<Recent>>,
+    /// From which index on it is kept again how far the log is committed.
+    committed_due: u64,
 }
 
 /// The newest entries, dense up to the last one.
@@ -81,7 +83,7 @@ impl Recent {
 impl Log {
     /// The log in `store`.
     pub fn new(store: LogStore) -> Self {
-        Self { store, recent: Arc::default() }
+        Self { store, recent: Arc::default(), committed_due: 0 }
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
@@ -203,11 +205,12 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        match committed {
-            // Rides on the next sync: an older mark is as true as a newer one.
-            Some(committed) => self.store.put_meta(Meta::Committed, &codec::encode(&committed)),
-            None => Ok(()),
-        }
+        // An older mark is as true as a newer one, so not every one is kept, and none is synced.
+        let Some(committed) = committed.filter(|id| id.index >= self.committed_due) else {
+            return Ok(());
+        };
+        self.committed_due = committed.index + limits::COMMITTED_KEPT_EVERY;
+        self.store.put_meta(Meta::Committed, &codec::encode(&committed))
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {

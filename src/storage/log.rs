@@ -19,6 +19,7 @@ use super::flushed::Flushed;
 use super::rocks;
 use super::sizes::Sizes;
 use super::sync::{Done, Syncer};
+use super::wal;
 use crate::limits;
 
 const ENTRIES: &str = "entries";
@@ -94,6 +95,9 @@ impl LogStore {
         let (instance, families) = options(write_buffer_bytes);
         let db = DB::open_cf_with_opts(&instance, dir, families)
             .map_err(|error| rocks::fault("open the log in", dir, &error))?;
+        // A memtable takes somewhat less than its size, a write-ahead log somewhat more.
+        let families = [ENTRIES, META].map(|name| rocks::family(&db, name));
+        wal::lengthen(&db, &families, write_buffer_bytes)?;
         let db = Arc::new(db);
         let bounds = Bounds::read(&db, dir)?;
         let syncer = Syncer::start({
@@ -491,7 +495,7 @@ fn options(write_buffer_bytes: usize) -> (Options, [(&'static str, Options); 2])
     instance.set_manual_wal_flush(true);
     // A write-ahead log written over an old one keeps its length and its blocks, so that a sync
     // writes data and no metadata.
-    instance.set_recycle_log_file_num(2);
+    instance.set_recycle_log_file_num(wal::RECYCLED);
     // What is behind the last sync may be torn. It was never acknowledged, so recovery ends before
     // the first record that is not whole. The absolute mode would refuse a log torn by every power
     // cut; the modes that skip records would leave holes. The price: damage to a synced record of

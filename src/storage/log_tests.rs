@@ -199,6 +199,7 @@ fn a_torn_end_is_cut_and_what_was_synced_stays() {
     let dir = TempDir::new().unwrap();
     let log = open(&dir);
     append(&log, entries(1..4)).unwrap();
+    // Nothing that was in the file before looks like it.
     append(&log, vec![(4, vec![4; 5000])]).unwrap();
     let torn = killed(dir.path());
     drop(log);
@@ -206,8 +207,8 @@ fn a_torn_end_is_cut_and_what_was_synced_stays() {
         files::names(torn.path()).unwrap().into_iter().rfind(|name| name.ends_with(".log"));
     let path = torn.path().join(newest.unwrap());
     let bytes = std::fs::read(&path).unwrap();
-    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    std::fs::write(&path, &bytes[..written - 1000]).unwrap();
+    let in_the_entry = bytes.windows(1000).rposition(|bytes| bytes == [4; 1000]).unwrap();
+    std::fs::write(&path, &bytes[..in_the_entry]).unwrap();
     assert_eq!(all(&open(&torn)), entries(1..4));
 }
 
@@ -280,4 +281,22 @@ fn a_handle_may_be_dropped_last_on_the_sync_thread() {
     // The sync thread has ended, and with it the instance is closed.
     ended.recv().unwrap_err();
     assert_eq!(all(&open(&dir)), entries(1..2));
+}
+
+#[test]
+fn a_log_is_written_over_blocks_that_were_written_before() {
+    let dir = TempDir::new().unwrap();
+    let bytes = 256 * 1024;
+    let log = LogStore::open_with(dir.path(), everything_flushed(), bytes, sync).unwrap();
+    let lengths = || -> Vec<u64> {
+        let names = files::names(dir.path()).unwrap();
+        let logs = names.iter().filter(|name| name.ends_with(".log"));
+        logs.map(|name| dir.path().join(name).metadata().unwrap().len()).collect()
+    };
+    let before = lengths();
+    assert_eq!(before.len(), wal::RECYCLED);
+    assert!(before.iter().all(|length| *length >= bytes as u64), "{before:?}");
+    // As much as fills one, and not two.
+    append(&log, vec![(1, vec![1; bytes / 2])]).unwrap();
+    assert_eq!(lengths(), before);
 }

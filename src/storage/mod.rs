@@ -45,6 +45,7 @@ mod state;
 mod state_db;
 mod state_snapshot;
 mod sync;
+mod wal;
 
 pub use checkpoint::{FileEntry, Manifest};
 pub use flushed::Flushed;

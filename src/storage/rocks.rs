@@ -32,6 +32,9 @@ pub(super) fn options() -> Options {
     options.set_max_background_jobs(2);
     // Old memtables and files are let go of in the background, not by the reader who held them.
     options.set_avoid_unnecessary_blocking_io(true);
+    // What a flush or a compaction writes goes to the disk as it is written, not all at its end, when
+    // the log's syncs would wait behind it.
+    options.set_bytes_per_sync(1024 * 1024);
     // RocksDB's own diary, bounded.
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(4);
