@@ -71,10 +71,9 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 pub const CLIENT_LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Requests that one HTTP/2 connection may have under way.
 pub const CLIENT_STREAMS_MAX: u32 = 256;
-/// On a stop, connections are served on for this long once the listener is closed.
+/// On a stop, connections are served on for this long once the listener is closed, those too whose
+/// first request is still to come.
 pub const DRAIN_BUSY: Duration = Duration::from_millis(300);
-/// On a stop, a connection that has not yet sent its first request may still do so for this long.
-pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_millis(250);
 /// On a stop, requests under way may take this long after that; then their connections are cut.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 

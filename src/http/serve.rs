@@ -13,10 +13,12 @@
 //! connections do not.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use axum::Router;
@@ -30,9 +32,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::{error, linger};
 use crate::limits;
@@ -64,14 +66,14 @@ async fn serve_within(
     let mut door = Door {
         free: Arc::new(Semaphore::new(bounds.connections_max)),
         full: false,
-        connections: TaskTracker::new(),
+        connections: JoinSet::new(),
         server: Arc::new(Server {
             builder: builder(),
             service: TowerToHyperService::new(router),
             first_request: bounds.first_request,
             draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
-            cut: CancellationToken::new(),
         }),
     };
     let mut shutdown = pin!(shutdown);
@@ -82,24 +84,28 @@ async fn serve_within(
                 Ok((stream, _)) => door.admit(stream),
                 Err(error) => wait_out(&error).await,
             },
+            Some(_) = door.connections.join_next() => {}
         }
     }
 
     door.admit_waiting(listener);
     door.server.draining.store(true, Ordering::Relaxed);
-    door.connections.close();
     // Ready sooner if everybody has left.
-    let _ = timeout(limits::DRAIN_BUSY, door.connections.wait()).await;
+    let _ = timeout(limits::DRAIN_BUSY, all_ended(&mut door.connections)).await;
+    door.server.stopping.store(true, Ordering::Release);
     door.server.stop.cancel();
-    if timeout(limits::DRAIN_TIMEOUT, door.connections.wait()).await.is_err() {
+    if timeout(limits::DRAIN_TIMEOUT, all_ended(&mut door.connections)).await.is_err() {
         let left = door.connections.len();
         tracing::warn!(
             "{left} connections had not ended {:?} after the stop",
             limits::DRAIN_TIMEOUT
         );
-        door.server.cut.cancel();
-        door.connections.wait().await;
+        door.connections.shutdown().await;
     }
+}
+
+async fn all_ended(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
 }
 
 /// Lets an error of `accept` pass. One connection's failure concerns nobody else; when the system
@@ -129,7 +135,7 @@ struct Door {
     free: Arc<Semaphore>,
     /// Whether the last connection was turned away: that is logged when it begins.
     full: bool,
-    connections: TaskTracker,
+    connections: JoinSet<()>,
     server: Arc<Server>,
 }
 
@@ -171,10 +177,9 @@ struct Server {
     first_request: Duration,
     /// Answers ask clients to close their connections.
     draining: AtomicBool,
-    /// Connections should end.
+    /// Connections should end. Set before `stop` tells those that sleep.
+    stopping: AtomicBool,
     stop: CancellationToken,
-    /// Connections are not waited for any longer.
-    cut: CancellationToken,
 }
 
 impl Server {
@@ -203,41 +208,54 @@ impl Server {
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
         let ended = async {
             let mut serving = pin!(serving);
-            select! {
-                ended = &mut serving => return ended,
-                () = silence(&heard, self.first_request) => return Ok(()),
-                () = self.stop.cancelled() => {}
+            if let Some(ended) = self.unless_over(serving.as_mut(), &heard).await {
+                return ended;
             }
-            if !heard.load(Ordering::Relaxed) {
-                // A request may be on its way; its answer will close the connection.
-                if let Ok(ended) = timeout(limits::DRAIN_FIRST_REQUEST, &mut serving).await {
-                    return ended;
-                }
+            if self.stopping.load(Ordering::Acquire) {
+                serving.as_mut().graceful_shutdown();
+                return serving.await;
             }
-            serving.as_mut().graceful_shutdown();
-            serving.await
+            Ok(())
         };
-        let to_its_end = async {
-            if let Err(error) = ended.await {
-                tracing::debug!("a client's connection ended: {error}");
-            }
-            if let Ok(stream) = returned.await {
-                linger::close(stream).await;
-            }
-        };
-        select! {
-            () = to_its_end => {}
-            () = self.cut.cancelled() => {}
+        if let Err(error) = ended.await {
+            tracing::debug!("a client's connection ended: {error}");
+        }
+        if let Ok(stream) = returned.await {
+            linger::close(stream).await;
         }
     }
-}
 
-/// Ready if no request is heard in time: neither hyper's timeout nor a keep-alive covers a client
-/// that does not even say which version of HTTP it speaks.
-async fn silence(heard: &AtomicBool, first_request: Duration) {
-    sleep(first_request).await;
-    if heard.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
+    /// What `serving` gives; `None` if before that connections should end, or if no request was
+    /// `heard` in time: neither hyper's timeout nor a keep-alive covers a client that does not even
+    /// say which version of HTTP it speaks.
+    ///
+    /// A connection is polled several times a request, and a token or a timer is a lock: each is
+    /// polled to be woken by it, and not again.
+    async fn unless_over<T>(
+        &self,
+        mut serving: Pin<&mut impl Future<Output = T>>,
+        heard: &AtomicBool,
+    ) -> Option<T> {
+        let mut stop = pin!(self.stop.cancelled());
+        let mut silence = pin!(sleep(self.first_request));
+        let mut woken_as: Option<Waker> = None;
+        poll_fn(|context| {
+            if let Poll::Ready(ended) = serving.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return Poll::Ready(None);
+            }
+            if !heard.load(Ordering::Relaxed) && silence.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            if !woken_as.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                woken_as = Some(context.waker().clone());
+                return stop.as_mut().poll(context).map(|()| None);
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 
