@@ -4,19 +4,28 @@
 //! size. No state, no other node, no disk: what is left is the cost of HTTP and JSON alone, on the
 //! runtime, the HTTP library and the release profile that tallykeep itself has.
 //!
-//! `target/release/examples/echo HOST:PORT`
+//! `GET /file` answers a file's bytes as they are, in pieces as large as those of an export: what
+//! sending so many bytes costs by itself.
+//!
+//! `target/release/examples/echo HOST:PORT [FILE]`
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{HeaderName, StatusCode};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use serde::{Deserialize, Serialize};
+use tallykeep::limits;
+use tokio::fs::File;
 use tokio::net::TcpListener;
+use tokio_util::io::ReaderStream;
 
 /// The body of `/check`. Every member is read, as the real one must be.
 #[derive(Deserialize)]
@@ -61,23 +70,32 @@ async fn check(body: Bytes) -> Result<Json, StatusCode> {
     Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body))
 }
 
-async fn serve(address: &str) -> io::Result<()> {
+async fn file(State(path): State<Arc<PathBuf>>) -> Result<Body, StatusCode> {
+    let file = File::open(path.as_path()).await.map_err(|_| StatusCode::NOT_FOUND)?;
+    Ok(Body::from_stream(ReaderStream::with_capacity(file, limits::EXPORT_CHUNK_BYTES)))
+}
+
+async fn serve(address: &str, path: PathBuf) -> io::Result<()> {
     // As tallykeep does: an answer is not held back for the next one.
     let listener = TcpListener::bind(address).await?.tap_io(|stream| {
         // A connection that is gone already is noticed when it is read.
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(listener, Router::new().route("/check", post(check))).await
+    let routes = Router::new().route("/check", post(check)).route("/file", get(file));
+    axum::serve(listener, routes.with_state(Arc::new(path))).await
 }
 
 fn main() -> ExitCode {
-    let Some(address) = std::env::args().nth(1) else {
-        eprintln!("usage: echo HOST:PORT");
+    let mut arguments = std::env::args().skip(1);
+    let Some(address) = arguments.next() else {
+        eprintln!("usage: echo HOST:PORT [FILE]");
         return ExitCode::from(2);
     };
+    // Without one there is no such file.
+    let path = arguments.next().map(PathBuf::from).unwrap_or_default();
     // The same runtime as in src/main.rs.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(serve(&address))) {
+    match runtime.and_then(|runtime| runtime.block_on(serve(&address, path))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("echo: {address}: {error}");

@@ -3,7 +3,8 @@
 # Measures tallykeep beside its peers, in one run on this machine. See --help.
 #
 # This file prepares: it finds or installs what a run needs, and builds. scripts/bench/ measures:
-# it starts, loads and stops the systems in turn, and makes the tables.
+# it starts, loads and stops the systems in turn, and makes the tables. With --scale, tallykeep alone
+# is measured, by scripts/bench/scale.py.
 
 set -euo pipefail
 
@@ -30,9 +31,13 @@ missing is installed where that is possible, or left out, and the table says so.
   --rounds N           rounds (3, or 1 with --quick)
   --seconds N          seconds a row (6, or 2 with --quick)
   --document FILE      write the table between the marks of this file, whatever else is said
+  --scale              how tallykeep bears 10^4 to 10^7 identifiers and as many entries, instead:
+                       about 45 minutes, up to 51 GiB of disk; --quick: to 10^5, in 4 minutes
+  --rows N,...         with --scale: so many identifiers and entries, one after the other
   --help               this
 
-Exits 1 if tallykeep could not be measured. Each row of each round: target/bench/*.json.
+Exits 1 if tallykeep could not be measured. Each row of each round: target/bench/*.json, and of
+--scale: target/bench/scale/*.json.
 
   TALLYKEEP_BIN        a tallykeep binary to measure instead of building one
 USAGE
@@ -60,6 +65,14 @@ check_words() {
 
 check_number() { [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || misuse "$1: '$2' is no number from 1 to 99999"; }
 
+check_rows() {
+  local number
+  for number in ${2//,/ }; do
+    [[ $number =~ ^[1-9][0-9]{3,7}$ ]] ||
+      misuse "$1: '$number' is no number from 1000 to 99999999"
+  done
+}
+
 check_numbers() {
   local number
   [ -n "$2" ] || misuse "$1 needs a number"
@@ -72,6 +85,8 @@ systems=$(IFS=,; echo "${all_systems[*]}")
 loads=$(IFS=,; echo "${all_loads[*]}")
 connections=1,16,64,256
 quick=0
+scale=0
+rows=
 rounds=
 seconds=
 document=
@@ -86,11 +101,15 @@ while [ $# -gt 0 ]; do
       quick=1
       continue
       ;;
+    --scale)
+      scale=1
+      continue
+      ;;
     --help | -h)
       usage
       exit 0
       ;;
-    --only | --loads | --connections | --rounds | --seconds | --document)
+    --only | --loads | --connections | --rounds | --seconds | --document | --rows)
       [ $# -gt 0 ] || misuse "$option needs a value"
       ;;
     *) misuse "there is no option '$option'" ;;
@@ -102,12 +121,20 @@ while [ $# -gt 0 ]; do
     --rounds) rounds=$1 && check_number "$option" "$1" ;;
     --seconds) seconds=$1 && check_number "$option" "$1" ;;
     --document) document=$1 ;;
+    --rows) rows=$1 && check_rows "$option" "$1" ;;
   esac
   shift
 done
 
+if [ "$scale" = 1 ]; then
+  [ "$whole" = 1 ] || misuse "--only, --loads and --connections are not for --scale"
+  if [ -n "$rows" ]; then whole=0; fi
+elif [ -n "$rows" ]; then
+  misuse "--rows is for --scale"
+fi
 if [ "$quick" = 1 ]; then
   whole=0
+  rows=${rows:-10000,100000}
   measure=(--quick --rounds "${rounds:-1}" --seconds "${seconds:-2}" --warm-up 1)
 else
   measure=(--rounds "${rounds:-3}" --seconds "${seconds:-6}" --warm-up 2)
@@ -119,7 +146,6 @@ fi
 [ -r /proc/self/stat ] || { say "error: CPU time is read from /proc, which Linux has"; exit 1; }
 have python3 || { say "error: no python3, which scripts/bench/ is written in"; exit 1; }
 ensure_toolchain || exit 1
-ensure_wrk || exit 1
 
 binary=${TALLYKEEP_BIN:-$(target_dir)/release/tallykeep}
 if [ -z "${TALLYKEEP_BIN:-}" ]; then
@@ -129,6 +155,16 @@ if [ -z "${TALLYKEEP_BIN:-}" ]; then
 fi
 # The yardstick is built as tallykeep is, in the same profile.
 cargo build --release --locked --quiet --example echo
+
+if [ "$scale" = 1 ]; then
+  have cc || { say "error: no C compiler (cc), for the nodes' clocks while they are filled"; exit 1; }
+  # The peers' own part of what was said above.
+  [ "${measure[0]}" != --quick ] || measure=("${measure[@]:1}")
+  exec python3 -B scripts/bench/scale.py --rows "${rows:-10000,100000,1000000,10000000}" \
+    "${measure[@]}" --binary "$binary" --echo "$(target_dir)/release/examples/echo" \
+    --output "$(target_dir)/bench/scale" ${document:+--document "$document"}
+fi
+ensure_wrk || exit 1
 
 # Leaves out what cannot be had, and tells why.
 ready=

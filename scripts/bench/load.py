@@ -3,12 +3,11 @@
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from processes import Failure, cpu_seconds, machine_cpu_seconds
+from processes import Failure, cpu_seconds, machine_cpu_seconds, own_cpu_seconds
 
 IDENTIFIERS = 10_000
 # The guide's window.
@@ -153,10 +152,10 @@ def measure(load, seconds, system, pids, number):
 
     Fails if requests failed, or if more or fewer were refused than should be."""
     cores = os.cpu_count()
-    servers, (busy, stolen), own = cpu_seconds(pids), machine_cpu_seconds(), _own_cpu_seconds()
+    servers, (busy, stolen), own = cpu_seconds(pids), machine_cpu_seconds(), own_cpu_seconds()
     report = _run(load, seconds, verify=False)
     servers = cpu_seconds(pids) - servers
-    own = _own_cpu_seconds() - own
+    own = own_cpu_seconds() - own
     busy_now, stolen_now = machine_cpu_seconds()
     others = busy_now - busy + stolen_now - stolen - servers - own
 
@@ -184,12 +183,6 @@ def measure(load, seconds, system, pids, number):
         others_share=max(0.0, others / (cores * report["seconds"])),
         retries=report.get("retries", 0),
     )
-
-
-def _own_cpu_seconds():
-    """CPU time of this process and of its children that have ended: the generators."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _run(load, seconds, verify):

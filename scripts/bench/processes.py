@@ -1,6 +1,7 @@
 """Server processes: starting, finding and ending them, and the CPU time they take."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -73,6 +74,12 @@ def machine_cpu_seconds():
     return busy / TICKS_PER_SECOND, steal / TICKS_PER_SECOND
 
 
+def own_cpu_seconds():
+    """CPU time of this process and of its children that have ended: the generators."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def _stat(pid):
     """The fields of /proc/PID/stat from the third, `state`, on; None if there is no such process.
 
@@ -131,14 +138,28 @@ class Servers:
 
     def stop(self):
         """SIGTERM, and SIGKILL for what is still there after a while."""
+        self.stop_all([self])
+
+    def kill(self):
+        """SIGKILL."""
         for _, process in self.started:
+            process.kill()
+            process.wait()
+        self.started = []
+
+    @staticmethod
+    def stop_all(several, timeout_s=STOP_TIMEOUT_S):
+        """As `stop`, of several systems at once."""
+        started = [process for servers in several for _, process in servers.started]
+        for process in started:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for _, process in self.started:
+        deadline = time.monotonic() + timeout_s
+        for process in started:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self.started = []
+        for servers in several:
+            servers.started = []

@@ -24,7 +24,7 @@ def tables(rows, failures, skipped):
     found = medians(rows)
     results = Results(found)
     parts = [
-        _table(
+        table(
             [
                 "system",
                 "load",
@@ -53,7 +53,7 @@ def tables(rows, failures, skipped):
             left=2,
         ),
         _ratios(found, results),
-        _targets(results),
+        targets_table(targets(results)),
     ]
     notes = [f"Skipped: {why}" for why in skipped]
     notes += [f"Failed: {system}, round {number}: {why}" for system, number, why in failures]
@@ -77,28 +77,29 @@ def _ratios(found, results):
             ours, theirs = results.of(OURS, connections), results.of(peer, connections)
             if ours is None or theirs is None:
                 continue
-            figures = ("rate", "p50_ms", "p99_ms", "cpu_per_1000_s")
-            ratios = [_figure(results.ratio(figure, ours, theirs)) for figure in figures]
+            names = ("rate", "p50_ms", "p99_ms", "cpu_per_1000_s")
+            ratios = [figure(results.ratio(name, ours, theirs)) for name in names]
             best = f" ({theirs.load})" if theirs.load != "check" else ""
             rows.append([f"{OURS} ÷ {peer}{best}", str(connections), *ratios])
     header = ["ratio", "connections", "requests/s", "p50", "p99", "CPU"]
-    return _table(header, rows, left=1) if rows else ""
+    return table(header, rows, left=1) if rows else ""
 
 
-def _targets(results):
+def targets_table(all_targets):
+    """What is to be reached, what was, and whether that is it; nothing if nothing was measured."""
     rows = []
-    for target in targets(results):
+    for target in all_targets:
         sign = "≤" if target.at_most else "≥"
         goal = f"{sign} {target.goal:g}"
         if target.floor is not None:
             goal += f" (floor {target.floor:g})"
-        rows.append([target.what, goal, _figure(target.measured), target.met])
+        rows.append([target.what, goal, figure(target.measured), target.met])
     if all(row[3] == "not measured" for row in rows):
         return ""
-    return _table(["target", "at", "measured", "met"], rows, left=2)
+    return table(["target", "at", "measured", "met"], rows, left=2)
 
 
-def _figure(number):
+def figure(number):
     """A number with about three digits that count; nothing for None."""
     if number is None:
         return ""
@@ -109,7 +110,7 @@ def _figure(number):
     return f"{number:.2f}" if number >= 0.1 else f"{number:.4f}"
 
 
-def _table(header, rows, left):
+def table(header, rows, left):
     """A Markdown table, its columns aligned as text too; all but the first `left` are numbers."""
     widths = [max(len(cells[i]) for cells in [header, *rows]) for i in range(len(header))]
 
@@ -136,11 +137,11 @@ def section(started, described, options, text):
     )
 
 
-def write(document, text):
+def write(document, text, begin=BEGIN, end=END):
     """Replaces what stands between the two marks of the document."""
     content = document.read_text(encoding="utf-8")
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document} has no lines {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    before, begins, rest = content.partition(begin)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise ValueError(f"{document} has no lines {begin} and {end}")
+    document.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openraft::storage::RaftSnapshotBuilder;
@@ -44,6 +44,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let (store, snapshots) = (self.store.clone(), self.snapshots.clone());
+        let began = Instant::now();
         let built = tokio::task::spawn_blocking(move || {
             snapshots.build(|path| {
                 // Where the checkpoint itself stands: apply goes on meanwhile.
@@ -56,8 +57,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             })
         });
         let handle = built.await.map_err(io::Error::other)??;
+        let (bytes, copied_bytes) = (handle.manifest().bytes(), handle.copied_bytes()?);
         let snapshot = describe(handle)?;
-        tracing::info!(applied = snapshot.meta.last_log_id.map(|id| id.index), "built a snapshot");
+        let applied = snapshot.meta.last_log_id.map(|id| id.index);
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(applied, elapsed_ms, bytes, copied_bytes, "built a snapshot");
         Ok(snapshot)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -186,6 +186,23 @@ impl SnapshotDir {
     /// What its maker keeps about it.
     pub fn meta(&self) -> &[u8] {
         &self.folder.manifest.meta
+    }
+
+    /// Bytes of the files that no other folder has: what making it has copied. The others are hard
+    /// links to the state's files, until the state has no use for them any more.
+    ///
+    /// # Errors
+    /// If a file cannot be looked at.
+    pub fn copied_bytes(&self) -> io::Result<u64> {
+        let mut copied = 0;
+        for file in &self.manifest().files {
+            let path = self.path().join(&file.name);
+            let found = fs::metadata(&path).map_err(|error| files::fault("read", &path, error))?;
+            if found.nlink() == 1 {
+                copied += file.bytes;
+            }
+        }
+        Ok(copied)
     }
 
     /// Reads at most `bytes` of the file `name` from `offset` on: none at its end.
