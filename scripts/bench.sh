@@ -3,8 +3,8 @@
 # Measures tallykeep beside its peers, in one run on this machine. See --help.
 #
 # This file prepares: it finds or installs what a run needs, and builds. scripts/bench/ measures:
-# it starts, loads and stops the systems in turn, and makes the tables. With --scale, tallykeep alone
-# is measured, by scripts/bench/scale.py.
+# it starts, loads and stops the systems in turn, and makes the tables. With --scale, it is tallykeep
+# alone, with many rows, that scripts/bench/scale.py measures.
 
 set -euo pipefail
 
@@ -32,7 +32,7 @@ missing is installed where that is possible, or left out, and the table says so.
   --seconds N          seconds a row (6, or 2 with --quick)
   --document FILE      write the table between the marks of this file, whatever else is said
   --scale              how tallykeep bears 10^4 to 10^7 identifiers and as many entries, instead:
-                       about 45 minutes, up to 51 GiB of disk; --quick: to 10^5, in 4 minutes
+                       about an hour, up to 32 GiB of disk; --quick: to 10^5, in 4 minutes
   --rows N,...         with --scale: so many identifiers and entries, one after the other
   --help               this
 
@@ -157,7 +157,7 @@ fi
 cargo build --release --locked --quiet --example echo
 
 if [ "$scale" = 1 ]; then
-  have cc || { say "error: no C compiler (cc), for the nodes' clocks while they are filled"; exit 1; }
+  have cc || { say "error: no cc, which compiles the nodes' clock of the past"; exit 1; }
   # The peers' own part of what was said above.
   [ "${measure[0]}" != --quick ] || measure=("${measure[@]:1}")
   exec python3 -B scripts/bench/scale.py --rows "${rows:-10000,100000,1000000,10000000}" \

@@ -64,6 +64,20 @@ def _memory():
     return f"{int(kibibytes) / 1024**2:.0f} GiB" if kibibytes.isdigit() else ""
 
 
+def page_cache():
+    """Whether this kernel takes file pages away though memory is free, which makes reads that a
+    larger machine's memory would serve go to the disk. Empty if it does not, or does not tell."""
+    for state in Path("/sys/kernel/mm/damon/admin/kdamonds").glob("*/state"):
+        try:
+            schemes = state.parent.glob("contexts/*/schemes/*/action")
+            actions = [scheme.read_text() for scheme in schemes]
+            if state.read_text().strip() == "on" and "pageout\n" in actions:
+                return "the kernel (DAMON) pages out file pages that are not used for a while"
+        except OSError:
+            continue
+    return ""
+
+
 def _disk(folder):
     """File system and device of a folder."""
     listed = _first_line(["findmnt", "-n", "-o", "FSTYPE,SOURCE", "-T", folder]).split()

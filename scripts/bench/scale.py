@@ -19,7 +19,7 @@ from processes import Failure, listens
 
 # What an identifier and an entry may take on the disks of three nodes, at the worst moment: rows,
 # logs, what compactions have not removed yet, and a snapshot for a node that rejoins.
-ROW_DISK_BYTES = 5_000
+ROW_DISK_BYTES = 3_000
 # Logs and write-ahead logs, however little there is.
 LEAST_DISK_BYTES = 3 * 1024**3
 
@@ -29,9 +29,13 @@ def _absolute(text):
     return Path(text).resolve()
 
 
+def _numbers(text):
+    return sorted(int(number) for number in text.split(","))
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh --scale")
-    parser.add_argument("--rows", type=lambda text: sorted(map(int, text.split(","))), required=True)
+    parser.add_argument("--rows", type=_numbers, required=True)
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--warm-up", type=int, required=True)
@@ -69,6 +73,8 @@ def main():
     described = machine.describe(data, options)
     # wrk has no part in this.
     described.pop("load", None)
+    if told := machine.page_cache():
+        described["page cache"] = told
     found, failures = {}, []
     try:
         for count in options.rows:
