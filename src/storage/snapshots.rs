@@ -328,6 +328,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_the_state_has_too_is_not_copied() {
+        let data = TempDir::new().unwrap();
+        let snapshots = Snapshots::open(data.path()).unwrap();
+        let snapshot = build(&snapshots, "first");
+        assert_eq!(snapshot.copied_bytes().unwrap(), 5);
+        fs::hard_link(snapshot.path().join("text"), data.path().join("text")).unwrap();
+        assert_eq!(snapshot.copied_bytes().unwrap(), 0);
+    }
+
+    #[test]
     fn a_start_removes_what_is_incomplete_damaged_or_old() {
         let data = TempDir::new().unwrap();
         let snapshots = Snapshots::open(data.path()).unwrap();
