@@ -44,6 +44,8 @@ pub const READ_ROWS_FIRST: usize = 32;
 pub const READ_ROWS_MAX: usize = 128;
 /// Index rows that a query or an export reads at once from one index.
 pub const READ_INDEX_ROWS_MAX: usize = 1024;
+/// What is read from the disk at once for a longer run of rows.
+pub const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// Characters of a cursor. What this build makes has about half as many.
 pub const CURSOR_CHARS_MAX: usize = 128;
 /// An export reads and sends this many bytes at a time.
@@ -163,9 +165,9 @@ pub const NODES_MAX: usize = 3;
 
 // --- on disk ----------------------------------------------------------------------------------
 
-/// One memtable of the log; there may be three. What is written and what is replayed at a start, and
-/// what is kept of purged entries, is of this order.
-pub const LOG_WRITE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// One memtable of the log, at most; as a rule it takes as much as is appended between two purges, and
+/// so does what is written at a start, twice, and what is replayed.
+pub const LOG_WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// How far the log is committed is kept once in so many entries: after a restart a node applies up to
 /// there by itself, and the rest when the leader tells.
 pub const COMMITTED_KEPT_EVERY: u64 = 64;

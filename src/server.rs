@@ -143,7 +143,8 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
         block_cache_bytes: settings.storage.block_cache_bytes,
         write_buffer_bytes: settings.storage.write_buffer_bytes,
     };
-    let opened = tokio::task::spawn_blocking(move || open_stores(&dir, options));
+    let purge_bytes = settings.snapshot_log_bytes;
+    let opened = tokio::task::spawn_blocking(move || open_stores(&dir, options, purge_bytes));
     let (log, state, snapshots) = opened.await.map_err(io::Error::other)??;
     let members: BTreeMap<u64, NodeAddress> = settings
         .nodes
@@ -165,10 +166,10 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
 
 type Stores = (LogStore, StateStore, Snapshots);
 
-fn open_stores(dir: &Path, options: StateOptions) -> io::Result<Stores> {
+fn open_stores(dir: &Path, options: StateOptions, purge_bytes: u64) -> io::Result<Stores> {
     std::fs::create_dir_all(dir)?;
     let state = StateStore::open(&dir.join("state"), options)?;
-    let log = LogStore::open(&dir.join("log"), state.flushed())?;
+    let log = LogStore::open(&dir.join("log"), state.flushed(), purge_bytes)?;
     Ok((log, state, Snapshots::open(dir)?))
 }
 

@@ -21,7 +21,7 @@ impl StoreBuilder<TypeConfig, Log, StateMachine, TempDir> for Builder {
         // takes its leave from nobody.
         let flushed = Flushed::default();
         flushed.raise(1_000);
-        let log = LogStore::open(&dir.path().join("log"), flushed).expect("a new log");
+        let log = LogStore::open(&dir.path().join("log"), flushed, 1 << 20).expect("a new log");
         let snapshots = Snapshots::open(dir.path()).expect("no snapshots");
         let clock = Arc::new(SystemClock::new());
         let (machine, _) = StateMachine::open(state, snapshots, clock).expect("a new machine");

@@ -44,7 +44,7 @@ async fn lonely_node(dir: &Path) -> Node {
     };
     let options = StateOptions { block_cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
     let state = StateStore::open(&dir.join("state"), options).unwrap();
-    let log = LogStore::open(&dir.join("log"), state.flushed()).unwrap();
+    let log = LogStore::open(&dir.join("log"), state.flushed(), 1 << 20).unwrap();
     let snapshots = Snapshots::open(dir).unwrap();
     let clock = Arc::new(SystemClock::new());
     let node = Node::start(settings, clock, log, state, snapshots).await.unwrap();

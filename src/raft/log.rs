@@ -19,7 +19,7 @@ use crate::limits;
 use crate::storage::{LogStore, Meta};
 
 /// Entries kept in memory: enough for followers that keep up, and for apply.
-const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The log of one node. Clones share it.
 #[derive(Clone)]

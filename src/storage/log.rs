@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, DB, DBCompressionType, DBRecoveryMode, Options,
-    ReadOptions, WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamily, DB, DBCompressionType, DBRecoveryMode, FlushOptions,
+    Options, ReadOptions, WriteBatch,
 };
 
 use super::background::Background;
@@ -77,27 +77,30 @@ struct Bounds {
 }
 
 impl LogStore {
-    /// Opens the log in `dir`, or makes an empty one. `flushed` tells how far it may be purged.
+    /// Opens the log in `dir`, or makes an empty one. `flushed` tells how far it may be purged, and
+    /// `purge_bytes` how much is appended, as a rule, from one purge to the next.
     ///
     /// # Errors
     /// If the log cannot be read or is damaged: `InvalidData` then, which names the entry.
-    pub fn open(dir: &Path, flushed: Flushed) -> io::Result<Self> {
-        Self::open_with(dir, flushed, limits::LOG_WRITE_BUFFER_BYTES, sync)
+    pub fn open(dir: &Path, flushed: Flushed, purge_bytes: u64) -> io::Result<Self> {
+        Self::open_with(dir, flushed, purge_bytes, sync)
     }
 
     fn open_with(
         dir: &Path,
         flushed: Flushed,
-        write_buffer_bytes: usize,
+        purge_bytes: u64,
         mut sync: impl FnMut(&DB) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
         files::create_dirs(dir)?;
-        let (instance, families) = options(write_buffer_bytes);
+        let most = limits::LOG_WRITE_BUFFER_BYTES_MAX / 2;
+        let purge_bytes = usize::try_from(purge_bytes).map_or(most, |bytes| bytes.min(most));
+        let (instance, families) = options(2 * purge_bytes);
         let db = DB::open_cf_with_opts(&instance, dir, families)
             .map_err(|error| rocks::fault("open the log in", dir, &error))?;
-        // A memtable takes somewhat less than its size, a write-ahead log somewhat more.
+        // Somewhat more, for what comes while a purge is on its way.
         let families = [ENTRIES, META].map(|name| rocks::family(&db, name));
-        wal::lengthen(&db, &families, write_buffer_bytes)?;
+        wal::lengthen(&db, &families, purge_bytes + purge_bytes / 8)?;
         let db = Arc::new(db);
         let bounds = Bounds::read(&db, dir)?;
         let syncer = Syncer::start({
@@ -235,7 +238,7 @@ impl LogStore {
     }
 
     /// Forgets the entries up to and including `index`, which may be behind the last, and keeps
-    /// `mark` as [`Meta::Purged`] in the same write. The disk space follows later.
+    /// `mark` as [`Meta::Purged`] in the same write. The space in memory and on disk follows later.
     ///
     /// # Errors
     /// `InvalidInput` if the state on disk lacks one of them, see [`Flushed`]; or if the log cannot
@@ -264,7 +267,7 @@ impl LogStore {
         let (db, jobs) = (self.log.db.clone(), self.log.background.jobs());
         log.syncer.submit(Box::new(move |synced| {
             if synced.is_ok() {
-                jobs.offer(move || delete_files_to(&db, index));
+                jobs.offer(move || let_go_to(&db, index));
             }
         }))
     }
@@ -459,11 +462,18 @@ fn get_meta(db: &DB, path: &Path, meta: Meta) -> io::Result<Option<Vec<u8>>> {
         .ok_or_else(|| files::damaged(path, format!("{meta:?} has a wrong checksum")))
 }
 
-/// Drops the files whose entries are all purged. Both ends are inclusive here.
-fn delete_files_to(db: &DB, index: u64) {
+/// Gives back what the entries up to `index`, which are purged, take: drops the files that hold no
+/// others, and flushes the memtable, which writes the few entries that are left, and with it lets go
+/// of the write-ahead log.
+fn let_go_to(db: &DB, index: u64) {
+    // Both ends are inclusive here.
     let (from, to) = (0u64.to_be_bytes(), index.to_be_bytes());
-    if let Err(error) = db.delete_file_in_range_cf(rocks::family(db, ENTRIES), from, to) {
-        tracing::warn!(%error, "files of purged entries could not be deleted");
+    let families = [ENTRIES, META].map(|name| rocks::family(db, name));
+    let done = db
+        .delete_file_in_range_cf(families[0], from, to)
+        .and_then(|()| db.flush_cfs_opt(&families.each_ref(), &FlushOptions::default()));
+    if let Err(error) = done {
+        tracing::warn!(%error, "what purged entries take could not be given back");
     }
 }
 
@@ -511,10 +521,10 @@ fn options(write_buffer_bytes: usize) -> (Options, [(&'static str, Options); 2])
 
     let mut entries = Options::default();
     entries.set_block_based_table_factory(&tables);
+    // Twice what is appended between two purges, so that it is a purge that has the memtable flushed,
+    // when nearly all in it need not be written any more: entries go to the disk once.
     entries.set_write_buffer_size(write_buffer_bytes);
-    entries.set_max_write_buffer_number(3);
-    // Most entries are purged before they would be compacted once, so two levels: what is flushed,
-    // and one run of what has waited longer. In the lower there is never the mark of a deletion
+    // Two levels: what is flushed, and one run of what has waited longer. In the lower there is never the mark of a deletion
     // that something below still needs, so its files may be dropped whole.
     entries.set_num_levels(2);
     entries.set_level_zero_file_num_compaction_trigger(2);
@@ -523,7 +533,8 @@ fn options(write_buffer_bytes: usize) -> (Options, [(&'static str, Options); 2])
 
     let mut meta = Options::default();
     meta.set_block_based_table_factory(&tables);
-    meta.set_write_buffer_size(1024 * 1024);
+    // All memtables are flushed together: this one, too, is to wait for a purge.
+    meta.set_write_buffer_size(write_buffer_bytes);
     (instance, [(ENTRIES, entries), (META, meta)])
 }
 

@@ -15,7 +15,7 @@ fn everything_flushed() -> Flushed {
 }
 
 fn open(dir: &TempDir) -> LogStore {
-    LogStore::open(dir.path(), everything_flushed()).unwrap()
+    LogStore::open(dir.path(), everything_flushed(), 1 << 20).unwrap()
 }
 
 fn entry(index: u64) -> (u64, Vec<u8>) {
@@ -190,7 +190,7 @@ fn damage_and_holes_are_found_and_name_the_entry() {
 
     log.purge_to(3, b"three").unwrap();
     drop(log);
-    let error = LogStore::open(dir.path(), Flushed::default()).err().unwrap();
+    let error = LogStore::open(dir.path(), Flushed::default(), 1 << 20).err().unwrap();
     assert!(error.to_string().contains("entry 4 is missing"), "{error}");
 }
 
@@ -216,7 +216,7 @@ fn a_torn_end_is_cut_and_what_was_synced_stays() {
 fn purging_waits_for_the_state() {
     let dir = TempDir::new().unwrap();
     let flushed = Flushed::default();
-    let log = LogStore::open(dir.path(), flushed.clone()).unwrap();
+    let log = LogStore::open(dir.path(), flushed.clone(), 1 << 20).unwrap();
     append(&log, entries(1..10)).unwrap();
     assert_eq!(log.purge_to(5, b"five").unwrap_err().kind(), io::ErrorKind::InvalidInput);
     flushed.raise(5);
@@ -287,7 +287,7 @@ fn a_handle_may_be_dropped_last_on_the_sync_thread() {
 fn a_log_is_written_over_blocks_that_were_written_before() {
     let dir = TempDir::new().unwrap();
     let bytes = 256 * 1024;
-    let log = LogStore::open_with(dir.path(), everything_flushed(), bytes, sync).unwrap();
+    let log = LogStore::open(dir.path(), everything_flushed(), bytes).unwrap();
     let lengths = || -> Vec<u64> {
         let names = files::names(dir.path()).unwrap();
         let logs = names.iter().filter(|name| name.ends_with(".log"));
@@ -295,8 +295,23 @@ fn a_log_is_written_over_blocks_that_were_written_before() {
     };
     let before = lengths();
     assert_eq!(before.len(), wal::RECYCLED);
-    assert!(before.iter().all(|length| *length >= bytes as u64), "{before:?}");
-    // As much as fills one, and not two.
-    append(&log, vec![(1, vec![1; bytes / 2])]).unwrap();
+    assert!(before.iter().all(|length| *length > bytes), "{before:?}");
+    append(&log, vec![(1, vec![1; 256 * 1024])]).unwrap();
     assert_eq!(lengths(), before);
+}
+
+#[test]
+fn what_is_purged_in_time_is_written_once() {
+    let dir = TempDir::new().unwrap();
+    let bytes = 256 * 1024;
+    let log = LogStore::open(dir.path(), everything_flushed(), bytes).unwrap();
+    let long = |index| (index, vec![7; 1024]);
+    append(&log, (1..257).map(long).collect()).unwrap();
+    log.purge_to(250, b"mark").unwrap();
+    // Closing waits for what is purged to be let go of.
+    drop(log);
+    let tables = files::names(dir.path()).unwrap().into_iter().filter(|name| name.ends_with("sst"));
+    let written: u64 = tables.map(|name| dir.path().join(name).metadata().unwrap().len()).sum();
+    assert!(written < bytes / 4, "{written} bytes of tables");
+    assert_eq!(all(&open(&dir)), (251..257).map(long).collect::<Vec<_>>());
 }
