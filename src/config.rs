@@ -85,7 +85,7 @@ impl Default for RaftSettings {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSettings {
-    /// Blocks that were read.
+    /// Blocks that were read; what is written and not yet in a table file counts too.
     pub block_cache_bytes: usize,
     /// Writes that are not yet in a table file.
     pub write_buffer_bytes: usize,
@@ -93,7 +93,7 @@ pub struct StorageSettings {
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { block_cache_bytes: 128 * 1024 * 1024, write_buffer_bytes: 64 * 1024 * 1024 }
+        Self { block_cache_bytes: 256 * 1024 * 1024, write_buffer_bytes: 64 * 1024 * 1024 }
     }
 }
 

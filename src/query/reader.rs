@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::index::Intersection;
 use super::span::{Span, missing};
-use super::{Filter, Order, Snapshot, inconsistent, scan};
+use super::{Filter, Order, Snapshot, inconsistent};
 use crate::limits;
 use crate::machine::audit::{ENTRY_HEADER_BYTES, EntryRecord};
 use crate::machine::{Field, Row, Shard, Table, keys};
@@ -91,9 +91,13 @@ impl Reader {
     ) -> io::Result<Vec<Match>> {
         let head = span.head(self.order, limit);
         let (from, to) = head.keys(|sequence| keys::entry(self.number, sequence));
-        let rows = scan(snapshot, self.order, Table::Entry, (&from, &to), limit)?;
+        // Forwards also where the newest come first: that is how disks are read ahead.
+        let mut rows = snapshot.scan(Table::Entry, &from, &to, limit)?;
         if rows.len() as u64 != head.len() {
             return Err(missing(self.number, head));
+        }
+        if self.order == Order::Desc {
+            rows.reverse();
         }
         self.read_rows(rows, looked_at)
     }
@@ -114,12 +118,19 @@ impl Reader {
             matches.retain(|found| wanted.next_if_eq(&&found.sequence).is_some());
             return Ok(matches);
         }
-        let mut rows = Vec::with_capacity(sequences.len());
-        for &sequence in sequences {
-            let key = keys::entry(self.number, sequence);
-            let value = snapshot.get(Table::Entry, &key)?;
-            let value = value.ok_or_else(|| missing(self.number, Span::of(sequence)))?;
-            rows.push((key, value));
+        let mut ascending = sequences.to_vec();
+        ascending.sort_unstable();
+        let wanted: Vec<_> =
+            ascending.iter().map(|sequence| keys::entry(self.number, *sequence)).collect();
+        let values = snapshot.get_each(Table::Entry, &wanted)?;
+        let found = ascending.iter().zip(wanted).zip(values);
+        let rows = found.map(|((sequence, key), value)| {
+            let value = value.ok_or_else(|| missing(self.number, Span::of(*sequence)))?;
+            Ok((key, value))
+        });
+        let mut rows = rows.collect::<io::Result<Vec<Row>>>()?;
+        if self.order == Order::Desc {
+            rows.reverse();
         }
         self.read_rows(rows, looked_at)
     }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, CompactOptions, DB, DBCompressionType, FlushOptions,
-    MemtableFactory, Options, ReadOptions, SliceTransform, WriteBatch, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, CompactOptions, DB,
+    DBCompressionType, FlushOptions, MemtableFactory, Options, ReadOptions, SliceTransform,
+    WriteBatch, WriteBufferManager,
 };
 
 use super::files;
@@ -73,17 +74,26 @@ impl Memory {
     }
 
     fn families(&self) -> Vec<(&'static str, Options)> {
-        let mut tables = BlockBasedOptions::default();
-        tables.set_block_cache(&self.cache);
-        tables.set_block_size(8 * 1024);
-        tables.set_bloom_filter(10.0, false);
-        tables.set_whole_key_filtering(true);
-        // Indexes and filters count against the cache, so memory does not grow with the rows.
-        tables.set_cache_index_and_filter_blocks(true);
-        tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        let tables = |block_bytes| {
+            let mut tables = BlockBasedOptions::default();
+            tables.set_block_cache(&self.cache);
+            tables.set_block_size(block_bytes);
+            tables.set_bloom_filter(10.0, false);
+            tables.set_whole_key_filtering(true);
+            // Indexes and filters count against the cache, so memory does not grow with the rows. In
+            // pieces, of which a read needs one: whole, a file's filter is as large as a megabyte,
+            // and with more files than the cache holds filters of, each read would read one.
+            tables.set_cache_index_and_filter_blocks(true);
+            tables.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            tables.set_partition_filters(true);
+            tables.set_metadata_block_size(4 * 1024);
+            tables.set_pin_top_level_index_and_filter(true);
+            tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+            tables
+        };
 
         let mut family = Options::default();
-        family.set_block_based_table_factory(&tables);
+        family.set_block_based_table_factory(&tables(8 * 1024));
         family.set_write_buffer_size(self.write_buffer_bytes);
         // Memory is counted as it is allocated, in blocks of this size in every table: with blocks
         // of the default size, a few rows in each would look like full memtables and be flushed.
@@ -92,7 +102,10 @@ impl Memory {
         family.set_bottommost_compression_type(DBCompressionType::Zstd);
         // The filter of a memtable is allocated whole with the memtable, so only the tables that
         // are asked for keys that may be missing have one.
+        // Their rows are read one by one: small blocks, and such as are quickly unpacked.
         let mut points = family.clone();
+        points.set_block_based_table_factory(&tables(4 * 1024));
+        points.set_bottommost_compression_type(DBCompressionType::Lz4);
         points.set_memtable_whole_key_filtering(true);
         points.set_memtable_prefix_bloom_ratio(0.02);
 
@@ -101,8 +114,12 @@ impl Memory {
         // the few of its own bucket. The bucket is that of the whole key.
         let mut cells = points.clone();
         cells.set_prefix_extractor(SliceTransform::create_noop());
+        // A flush has to sort them, all versions of all of them, for as long as that takes: a small
+        // memtable, so that it is not a second.
+        let cells_bytes = self.write_buffer_bytes / 8;
+        cells.set_write_buffer_size(cells_bytes);
         // Eight bytes each, which are part of the memtable: one for about ten rows.
-        let bucket_count = (self.write_buffer_bytes / 1024).max(1);
+        let bucket_count = (cells_bytes / 1024).max(1);
         cells.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count });
 
         let tables = Table::ALL.into_iter().map(|table| match table {
@@ -209,6 +226,27 @@ impl StateDb {
             })?;
         }
         Ok(rows)
+    }
+
+    /// The values of `keys`, which ascend, as of the moment that `options` name: by one iterator, for
+    /// which the next key is as a rule in the block that it has, or in one near by.
+    pub(super) fn get_each(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+        mut options: ReadOptions,
+    ) -> io::Result<Vec<Option<Vec<u8>>>> {
+        options.set_total_order_seek(true);
+        let mut rows = self.db.raw_iterator_cf_opt(self.table(table), options);
+        let values = keys.iter().map(|wanted| {
+            rows.seek(wanted);
+            match rows.item() {
+                Some((key, value)) => Ok((key == &wanted[..]).then(|| value.to_vec())),
+                None => rows.status().map(|()| None),
+            }
+        });
+        let values: Result<_, _> = values.collect();
+        values.map_err(|error| self.fault("read the state in", &error))
     }
 
     /// Where the state stands, as of the moment that `options` name.

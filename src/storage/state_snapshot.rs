@@ -7,6 +7,7 @@ use rocksdb::{ReadOptions, Snapshot as RocksSnapshot};
 use sha2::{Digest, Sha256};
 
 use super::state_db::{Direction, Marks, StateDb};
+use crate::limits;
 use crate::machine::{Row, Table, View};
 use crate::query::Snapshot;
 
@@ -76,7 +77,11 @@ impl View for StateSnapshot {
     }
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
-        self.state.scan(table, (from, to), limit, Direction::Ascending, self.options())
+        let mut options = self.options();
+        if limit >= limits::READ_ROWS_FIRST {
+            options.set_readahead_size(limits::READ_AHEAD_BYTES);
+        }
+        self.state.scan(table, (from, to), limit, Direction::Ascending, options)
     }
 }
 
@@ -89,6 +94,10 @@ impl Snapshot for StateSnapshot {
         limit: usize,
     ) -> io::Result<Vec<Row>> {
         self.state.scan(table, (from, to), limit, Direction::Descending, self.options())
+    }
+
+    fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> io::Result<Vec<Option<Vec<u8>>>> {
+        self.state.get_each(table, keys, self.options())
     }
 }
 
