@@ -44,6 +44,9 @@ pub const READ_ROWS_FIRST: usize = 32;
 pub const READ_ROWS_MAX: usize = 128;
 /// Index rows that a query or an export reads at once from one index.
 pub const READ_INDEX_ROWS_MAX: usize = 1024;
+/// So many rows between two entries that are wanted are read along: for as many bytes the disk takes
+/// about as long as for a place of its own.
+pub const READ_ALONG_ROWS_MAX: u64 = 64;
 /// What is read from the disk at once for a longer run of rows.
 pub const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// Characters of a cursor. What this build makes has about half as many.

@@ -53,8 +53,10 @@ class Generator:
 
     def open(self, nodes, seconds, keys, rate, at=None):
         """So many checks a second, whatever is answered, identifiers by Zipf's law."""
-        arguments = [*_lasting(seconds), "--rate", str(rate), "--distribution", "zipf"]
-        return self._run(nodes, "check", keys, arguments, seconds + GRACE_S, at)
+        # Not counted: a second in which the connections are made.
+        arguments = ["--duration", f"{seconds}s", "--warm-up", "1s"]
+        arguments += ["--rate", str(rate), "--distribution", "zipf"]
+        return self._run(nodes, "check", keys, arguments, seconds + 1 + GRACE_S, at)
 
     def _run(self, nodes, operation, keys, arguments, timeout_s, at=None):
         endpoints = at or NODES

@@ -46,7 +46,12 @@ impl Snapshot for Memory {
         Ok(self.range(table, from, to).rev().take(limit).collect())
     }
 
-    fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> io::Result<Vec<Option<Vec<u8>>>> {
+    fn get_each(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+        _near: bool,
+    ) -> io::Result<Vec<Option<Vec<u8>>>> {
         assert!(keys.is_sorted(), "keys ascend");
         keys.iter().map(|key| self.get(table, key)).collect()
     }

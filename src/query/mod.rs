@@ -44,12 +44,17 @@ pub trait Snapshot: View + Send + Sync {
     fn scan_back(&self, table: Table, from: &[u8], to: &[u8], limit: usize)
     -> io::Result<Vec<Row>>;
 
-    /// The values of `keys`, which ascend; none for a key that is not there. Costs less than as many
-    /// [`View::get`], the nearer the keys are to each other.
+    /// The values of `keys`, which ascend; none for a key that is not there. `near` says that there
+    /// are few rows between them, so that it pays to read those along.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> io::Result<Vec<Option<Vec<u8>>>>;
+    fn get_each(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+        near: bool,
+    ) -> io::Result<Vec<Option<Vec<u8>>>>;
 }
 
 /// The first `limit` rows from `from` (inclusive) to `to` (exclusive), as `order` reads them.

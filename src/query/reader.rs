@@ -122,7 +122,8 @@ impl Reader {
         ascending.sort_unstable();
         let wanted: Vec<_> =
             ascending.iter().map(|sequence| keys::entry(self.number, *sequence)).collect();
-        let values = snapshot.get_each(Table::Entry, &wanted)?;
+        let near = span.len() / (sequences.len() as u64) < limits::READ_ALONG_ROWS_MAX;
+        let values = snapshot.get_each(Table::Entry, &wanted, near)?;
         let found = ascending.iter().zip(wanted).zip(values);
         let rows = found.map(|((sequence, key), value)| {
             let value = value.ok_or_else(|| missing(self.number, Span::of(*sequence)))?;

@@ -96,8 +96,17 @@ impl Snapshot for StateSnapshot {
         self.state.scan(table, (from, to), limit, Direction::Descending, self.options())
     }
 
-    fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> io::Result<Vec<Option<Vec<u8>>>> {
-        self.state.get_each(table, keys, self.options())
+    fn get_each(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+        near: bool,
+    ) -> io::Result<Vec<Option<Vec<u8>>>> {
+        let mut options = self.options();
+        if near {
+            options.set_readahead_size(limits::READ_AHEAD_BYTES);
+        }
+        self.state.get_each(table, keys, options)
     }
 }
 
