@@ -229,8 +229,8 @@ impl Server {
     /// `heard` in time: neither hyper's timeout nor a keep-alive covers a client that does not even
     /// say which version of HTTP it speaks.
     ///
-    /// A connection is polled several times a request, and a token or a timer is a lock: each is
-    /// polled to be woken by it, and not again.
+    /// A connection is polled several times a request, and a token or a timer is a lock: the token is
+    /// polled once, to be woken by it, and the timer until a request was heard.
     async fn unless_over<T>(
         &self,
         mut serving: Pin<&mut impl Future<Output = T>>,

@@ -524,8 +524,8 @@ fn options(write_buffer_bytes: usize) -> (Options, [(&'static str, Options); 2])
     // Twice what is appended between two purges, so that it is a purge that has the memtable flushed,
     // when nearly all in it need not be written any more: entries go to the disk once.
     entries.set_write_buffer_size(write_buffer_bytes);
-    // Two levels: what is flushed, and one run of what has waited longer. In the lower there is never the mark of a deletion
-    // that something below still needs, so its files may be dropped whole.
+    // Two levels: what is flushed, and one run of what has waited longer. In the lower there is never
+    // the mark of a deletion that something below still needs, so its files may be dropped whole.
     entries.set_num_levels(2);
     entries.set_level_zero_file_num_compaction_trigger(2);
     entries.set_target_file_size_base(write_buffer_bytes as u64);

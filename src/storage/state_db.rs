@@ -100,12 +100,12 @@ impl Memory {
         family.set_arena_block_size((self.write_buffer_bytes / 256).max(4096));
         family.set_compression_type(DBCompressionType::Lz4);
         family.set_bottommost_compression_type(DBCompressionType::Zstd);
-        // The filter of a memtable is allocated whole with the memtable, so only the tables that
-        // are asked for keys that may be missing have one.
-        // Their rows are read one by one: small blocks, and such as are quickly unpacked.
+        // Rows that are read one by one: small blocks, and such as are quickly unpacked.
         let mut points = family.clone();
         points.set_block_based_table_factory(&tables(4 * 1024));
         points.set_bottommost_compression_type(DBCompressionType::Lz4);
+        // The filter of a memtable is allocated whole with the memtable, so only these tables, which
+        // are asked for keys that may be missing, have one.
         points.set_memtable_whole_key_filtering(true);
         points.set_memtable_prefix_bloom_ratio(0.02);
 
