@@ -9,6 +9,10 @@ pub(super) fn fault(attempt: &str, path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {attempt} {}: {error}", path.display()))
 }
 
+/// What to do about damage to what a node holds.
+pub(super) const REBUILD: &str = "to rebuild this node from its peers end it, remove its data folder \
+    and start it again, while a majority of the others runs";
+
 /// An `InvalidData` about `path`.
 pub(super) fn damaged(path: &Path, message: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {message}", path.display()))

@@ -19,6 +19,7 @@ use super::flushed::Flushed;
 use super::rocks;
 use super::sizes::Sizes;
 use super::sync::{Done, Syncer};
+use super::synced::Synced;
 use super::wal;
 use crate::limits;
 
@@ -98,17 +99,26 @@ impl LogStore {
         let (instance, families) = options(2 * purge_bytes);
         let db = DB::open_cf_with_opts(&instance, dir, families)
             .map_err(|error| rocks::fault("open the log in", dir, &error))?;
+        let bounds = Bounds::read(&db, dir)?;
+        let synced = Synced::open(dir, db.latest_sequence_number()).map_err(|error| {
+            if error.kind() != io::ErrorKind::InvalidData {
+                return error;
+            }
+            let lost = format!("the write-ahead log is damaged from entry {} on", bounds.next);
+            damaged(dir, format!("{lost}: {error}"))
+        })?;
         // Somewhat more, for what comes while a purge is on its way.
         let families = [ENTRIES, META].map(|name| rocks::family(&db, name));
         wal::lengthen(&db, &families, purge_bytes + purge_bytes / 8)?;
         let db = Arc::new(db);
-        let bounds = Bounds::read(&db, dir)?;
         let syncer = Syncer::start({
             let db = db.clone();
             move || {
                 // Named first, and so let go of first when the thread ends.
                 let db = &*db;
-                sync(db)
+                let sequence = db.latest_sequence_number();
+                sync(db)?;
+                synced.note(sequence)
             }
         })?;
         let log = Log {
@@ -373,7 +383,7 @@ impl Log {
     }
 
     fn damaged(&self, message: String) -> io::Error {
-        files::damaged(&self.path, message)
+        damaged(&self.path, message)
     }
 
     fn misplaced(&self, index: u64, expected: u64) -> io::Error {
@@ -393,7 +403,7 @@ impl Bounds {
             Some(mark) => {
                 let index = mark
                     .first_chunk()
-                    .ok_or_else(|| files::damaged(path, "the mark of the purged is too short"))?;
+                    .ok_or_else(|| damaged(path, "the mark of the purged is too short"))?;
                 Some(u64::from_be_bytes(*index))
             }
         };
@@ -409,12 +419,12 @@ impl Bounds {
         let mut rows = db.raw_iterator_cf(family);
         let index = |item: Option<(&[u8], &[u8])>| -> io::Result<Option<u64>> {
             let Some((key, value)) = item else { return Ok(None) };
-            let number = <[u8; 8]>::try_from(key)
-                .map_err(|_| files::damaged(path, "a key that is no entry's"))?;
+            let number =
+                <[u8; 8]>::try_from(key).map_err(|_| damaged(path, "a key that is no entry's"))?;
             let number = u64::from_be_bytes(number);
             match unseal(key, value.to_vec()) {
                 Some(_) => Ok(Some(number)),
-                None => Err(files::damaged(path, format!("entry {number} has a wrong checksum"))),
+                None => Err(damaged(path, format!("entry {number} has a wrong checksum"))),
             }
         };
         // Files that were dropped may have held the marks of older purges: what is before the
@@ -424,7 +434,7 @@ impl Bounds {
         rows.status().map_err(failed)?;
         let Some(first) = first else { return Ok(empty) };
         if purged.is_some() && first != least {
-            return Err(files::damaged(path, format!("entry {least} is missing")));
+            return Err(damaged(path, format!("entry {least} is missing")));
         }
         rows.seek_to_last();
         let last = index(rows.item())?;
@@ -447,6 +457,11 @@ impl Bounds {
     }
 }
 
+/// An `InvalidData` about the log in `path`, and what is to be done about it.
+fn damaged(path: &Path, message: impl std::fmt::Display) -> io::Error {
+    files::damaged(path, format!("{message}; {}", files::REBUILD))
+}
+
 /// Makes durable all that was written before.
 fn sync(db: &DB) -> io::Result<()> {
     db.flush_wal(true).map_err(|error| rocks::fault("sync the log in", db.path(), &error))
@@ -459,7 +474,7 @@ fn get_meta(db: &DB, path: &Path, meta: Meta) -> io::Result<Option<Vec<u8>>> {
     let Some(value) = value else { return Ok(None) };
     unseal(meta.key(), value)
         .map(Some)
-        .ok_or_else(|| files::damaged(path, format!("{meta:?} has a wrong checksum")))
+        .ok_or_else(|| damaged(path, format!("{meta:?} has a wrong checksum")))
 }
 
 /// Gives back what the entries up to `index`, which are purged, take: drops the files that hold no
@@ -508,8 +523,8 @@ fn options(write_buffer_bytes: usize) -> (Options, [(&'static str, Options); 2])
     instance.set_recycle_log_file_num(wal::RECYCLED);
     // What is behind the last sync may be torn. It was never acknowledged, so recovery ends before
     // the first record that is not whole. The absolute mode would refuse a log torn by every power
-    // cut; the modes that skip records would leave holes. The price: damage to a synced record of
-    // the newest write-ahead log cannot be told from a torn end, with a recycled file least of all.
+    // cut; the modes that skip records would leave holes. Damage to a synced record of the newest
+    // write-ahead log looks like a torn end, too: that it is none is told by `Synced`.
     instance.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // A write-ahead log that was closed in full and is now missing or shorter is an error.
     instance.set_track_and_verify_wals_in_manifest(true);

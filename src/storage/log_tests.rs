@@ -194,22 +194,60 @@ fn damage_and_holes_are_found_and_name_the_entry() {
     assert!(error.to_string().contains("entry 4 is missing"), "{error}");
 }
 
+/// What `change` does to the newest write-ahead log of `dir`, from amidst the bytes of an entry that is
+/// `byte` all over.
+fn change_newest(dir: &TempDir, byte: u8, change: impl FnOnce(&mut Vec<u8>, usize)) {
+    let names = files::names(dir.path()).unwrap();
+    let newest = names.into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let path = dir.path().join(newest);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let amidst = bytes.windows(1000).rposition(|bytes| bytes == [byte; 1000]).unwrap();
+    change(&mut bytes, amidst);
+    std::fs::write(&path, bytes).unwrap();
+}
+
 #[test]
 fn a_torn_end_is_cut_and_what_was_synced_stays() {
     let dir = TempDir::new().unwrap();
+    let last = Arc::new(AtomicBool::new(false));
+    let log = LogStore::open_with(dir.path(), everything_flushed(), 1 << 20, {
+        let last = last.clone();
+        move |db| {
+            sync(db)?;
+            // It reached the file, and the power went before anybody was told.
+            if last.load(Ordering::SeqCst) { Err(io::Error::other("no power")) } else { Ok(()) }
+        }
+    })
+    .unwrap();
+    append(&log, entries(1..4)).unwrap();
+    last.store(true, Ordering::SeqCst);
+    // Nothing that was in the file before looks like it.
+    append(&log, vec![(4, vec![4; 5000])]).unwrap_err();
+    let torn = killed(dir.path());
+    change_newest(&torn, 4, |bytes, amidst| bytes.truncate(amidst));
+    assert_eq!(all(&open(&torn)), entries(1..4));
+}
+
+#[test]
+fn damage_to_what_was_synced_is_not_taken_for_a_torn_end() {
+    let dir = TempDir::new().unwrap();
     let log = open(&dir);
     append(&log, entries(1..4)).unwrap();
-    // Nothing that was in the file before looks like it.
     append(&log, vec![(4, vec![4; 5000])]).unwrap();
-    let torn = killed(dir.path());
-    drop(log);
-    let newest =
-        files::names(torn.path()).unwrap().into_iter().rfind(|name| name.ends_with(".log"));
-    let path = torn.path().join(newest.unwrap());
-    let bytes = std::fs::read(&path).unwrap();
-    let in_the_entry = bytes.windows(1000).rposition(|bytes| bytes == [4; 1000]).unwrap();
-    std::fs::write(&path, &bytes[..in_the_entry]).unwrap();
-    assert_eq!(all(&open(&torn)), entries(1..4));
+    append(&log, entries(5..7)).unwrap();
+    let changes: [fn(&mut Vec<u8>, usize); 2] =
+        [|bytes, amidst| bytes[amidst] ^= 1, |bytes, amidst| bytes.truncate(amidst)];
+    for change in changes {
+        let damaged = killed(dir.path());
+        change_newest(&damaged, 4, change);
+        let error = LogStore::open(damaged.path(), everything_flushed(), 1 << 20).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let message = error.to_string();
+        assert!(message.contains("damaged from entry 4 on"), "{message}");
+        assert!(message.contains(&damaged.path().display().to_string()), "{message}");
+        assert!(message.contains("to rebuild this node"), "{message}");
+    }
+    assert_eq!(open(&killed(dir.path())).last().unwrap(), Some(entry(6)));
 }
 
 #[test]

@@ -19,7 +19,8 @@
 //! 2. After a write or a sync of the log failed, every later call fails: what the disk then holds
 //!    is unknown, and a second sync that succeeds would prove nothing.
 //! 3. The log has no hole: its entries run from the one after the purged to the last. Each carries
-//!    a checksum over its index and bytes.
+//!    a checksum over its index and bytes. A log that comes back shorter than it was on disk is
+//!    refused (`synced.rs`).
 //! 4. The state on disk is always the state after some one entry: effects and the mark of the entry
 //!    that caused them are one write batch, and all tables are flushed to disk together.
 //! 5. The log is never purged past what the state on disk contains ([`Flushed`]). So a crash loses
@@ -45,6 +46,7 @@ mod state;
 mod state_db;
 mod state_snapshot;
 mod sync;
+mod synced;
 mod wal;
 
 pub use checkpoint::{FileEntry, Manifest};

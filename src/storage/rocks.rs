@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rocksdb::{ColumnFamily, DB, ErrorKind, LogLevel, Options};
 
+use super::files;
+
 /// RocksDB's error as an IO error that names the instance and what was attempted.
 pub(super) fn fault(attempt: &str, path: &Path, error: &rocksdb::Error) -> io::Error {
     let kind = match error.kind() {
@@ -12,7 +14,11 @@ pub(super) fn fault(attempt: &str, path: &Path, error: &rocksdb::Error) -> io::E
         _ if error.as_ref().contains("No space left") => io::ErrorKind::StorageFull,
         _ => io::ErrorKind::Other,
     };
-    io::Error::new(kind, format!("cannot {attempt} {}: {error}", path.display()))
+    let mut message = format!("cannot {attempt} {}: {error}", path.display());
+    if kind == io::ErrorKind::InvalidData {
+        message = format!("{message}; {}", files::REBUILD);
+    }
+    io::Error::new(kind, message)
 }
 
 /// A column family that was opened with the instance.

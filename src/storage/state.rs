@@ -63,10 +63,14 @@ impl StateStore {
             Some(bytes) => std::str::from_utf8(&bytes)
                 .ok()
                 .and_then(|text| text.trim_end().parse().ok())
-                .ok_or_else(|| files::damaged(&dir.join(CURRENT), "not the number of a state"))?,
+                .ok_or_else(|| {
+                    let message = format!("not the number of a state; {}", files::REBUILD);
+                    files::damaged(&dir.join(CURRENT), message)
+                })?,
             None => {
                 if !numbers(dir)?.is_empty() {
-                    return Err(files::damaged(dir, format!("there are states and no {CURRENT}")));
+                    let message = format!("there are states and no {CURRENT}; {}", files::REBUILD);
+                    return Err(files::damaged(dir, message));
                 }
                 // Before the state itself: a state that is not named must be a leftover.
                 set_current(dir, FIRST)?;
