@@ -44,7 +44,7 @@ pub struct Settings {
     /// When nodes hold elections.
     #[serde(default)]
     pub raft: RaftSettings,
-    /// What RocksDB may keep in memory.
+    /// What may be kept in memory, and on disk.
     #[serde(default)]
     pub storage: StorageSettings,
     /// All nodes of the cluster, this one included.
@@ -81,7 +81,7 @@ impl Default for RaftSettings {
     }
 }
 
-/// What RocksDB may keep in memory, for this node's state.
+/// What this node may keep in memory, for its state, and on disk.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSettings {
@@ -89,11 +89,17 @@ pub struct StorageSettings {
     pub block_cache_bytes: usize,
     /// Writes that are not yet in a table file.
     pub write_buffer_bytes: usize,
+    /// Bytes of disk that clients' writes leave free, for what a node writes by itself; 0 for none.
+    pub disk_reserve_bytes: u64,
 }
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { block_cache_bytes: 256 * 1024 * 1024, write_buffer_bytes: 64 * 1024 * 1024 }
+        Self {
+            block_cache_bytes: 256 * 1024 * 1024,
+            write_buffer_bytes: 128 * 1024 * 1024,
+            disk_reserve_bytes: 1024 * 1024 * 1024,
+        }
     }
 }
 

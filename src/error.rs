@@ -19,6 +19,8 @@ pub enum Kind {
     Overloaded,
     /// No leader could be reached in time. Nothing was changed.
     Unavailable,
+    /// There is no majority of nodes with space left on their disks. Nothing was changed.
+    StorageFull,
     /// The command may or may not have been applied: the answer did not come in time.
     Unknown,
     /// A fault inside, told in the log.

@@ -160,6 +160,7 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
         election_min_ms: settings.raft.election_min_ms,
         election_max_ms: settings.raft.election_max_ms,
         snapshot_log_bytes: settings.snapshot_log_bytes,
+        disk_reserve_bytes: settings.storage.disk_reserve_bytes,
     };
     Node::start(raft, clock, log, state, snapshots).await
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 
+use std::fs::File;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -69,6 +70,72 @@ async fn all_nodes_are_killed_at_once_under_load() {
     cluster.equal_state().await;
     record.verify(cluster.api(), cluster.a_follower().await, false).await;
     cluster.equal_state().await;
+}
+
+/// While a majority of disks is nearly full writes are refused and reads go on; when there is space
+/// again so do writes, without a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disks_fill_up_and_have_space_again() {
+    let elsewhere = tempfile::tempdir().expect("a folder for temporary files");
+    let found = rustix::fs::statvfs(elsewhere.path()).expect("the folder's file system");
+    let free = found.f_bavail * found.f_frsize;
+    // Enough that what else goes on on this disk does not matter.
+    let much = (free / 4).min(1 << 30);
+    let reserve = free - much;
+    let setup = Setup::with(&format!("storage = {{ disk_reserve_bytes = {reserve} }}"));
+    let cluster = TestCluster::start_as(setup).await;
+    let api = cluster.api();
+    let first = api.log(1, r#"{"type":"disk","action":"fill"}"#).await;
+    for id in cluster.ids() {
+        let admitted = u16::from(id == 1) * 200 + u16::from(id != 1) * 429;
+        assert_eq!(api.check(id, "once", 1, 3_600_000).await.status, admitted);
+    }
+
+    let ballast = File::create(elsewhere.path().join("ballast")).expect("a file");
+    rustix::fs::fallocate(&ballast, rustix::fs::FallocateFlags::empty(), 0, 2 * much)
+        .expect("there is as much space");
+    let mut acknowledged = vec![first];
+    for id in cluster.ids() {
+        wait_until("writes are refused for want of space", async || {
+            let answer = api.post(id, "/log", r#"{"type":"disk","action":"fill"}"#).await;
+            if answer.status == 200 {
+                acknowledged.push(answer.json()["id"].as_str().expect("an id").to_owned());
+                return Err(answer.text());
+            }
+            answer.problem(507, "insufficient_storage");
+            Ok(())
+        })
+        .await;
+        api.check(id, "another", 1, 1000).await.problem(507, "insufficient_storage");
+        api.check(id, "once", 1, 3_600_000).await.refused(1);
+        assert_eq!(entries(api, id).await, acknowledged);
+        assert_eq!(api.get(id, "/readyz").await.status, 200);
+        assert_eq!(api.get(id, "/admin/cluster").await.json()["nodes"][0]["disk"], "low");
+    }
+
+    drop(ballast);
+    elsewhere.close().expect("the ballast goes");
+    for id in cluster.ids() {
+        wait_until("writes go on", async || {
+            let answer = api.post(id, "/log", r#"{"type":"disk","action":"fill"}"#).await;
+            if answer.status == 507 {
+                return Err(answer.text());
+            }
+            acknowledged.push(answer.json()["id"].as_str().expect("an id").to_owned());
+            Ok(())
+        })
+        .await;
+        api.check(id, &format!("of {id}"), 1, 1000).await.admitted(1, 0);
+        assert_eq!(entries(api, id).await, acknowledged);
+    }
+    cluster.equal_state().await;
+}
+
+/// The ids of all entries of the type `disk`, oldest first.
+async fn entries(api: &Api, id: u64) -> Vec<String> {
+    let found = api.query(id, &json!({"type": "disk", "limit": 1000, "order": "asc"})).await;
+    let entries = found["entries"].as_array().expect("entries");
+    entries.iter().map(|entry| entry["id"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// A node whose disk was lost gets a snapshot, for the log no longer goes back to its beginning;

@@ -35,6 +35,7 @@ struct Node {
     id: u64,
     role: String,
     applied: Option<u64>,
+    disk: Option<String>,
 }
 
 /// One line of the table.
@@ -44,7 +45,7 @@ struct Row {
     view: Option<View>,
 }
 
-/// Prints a table: endpoint, node, role, term, applied, ready. Exit 0 when a node answered; with
+/// Prints a table: endpoint, node, role, term, applied, disk, ready. Exit 0 when a node answered; with
 /// `wait_ready`, when every one is ready.
 ///
 /// # Errors
@@ -84,23 +85,27 @@ async fn look(cluster: &Cluster) -> Vec<Row> {
 /// The rows under a heading, in columns.
 fn table(rows: &[Row]) -> String {
     let mut cells =
-        vec![["ENDPOINT", "NODE", "ROLE", "TERM", "APPLIED", "READY"].map(String::from)];
+        vec![["ENDPOINT", "NODE", "ROLE", "TERM", "APPLIED", "DISK", "READY"].map(String::from)];
     for row in rows {
         let ready = if row.ready { "yes" } else { "no" }.to_owned();
         let endpoint = row.endpoint.clone();
         cells.push(match &row.view {
-            None => [endpoint, "-".into(), "down".into(), "-".into(), "-".into(), ready],
+            None => {
+                let unknown = || "-".to_owned();
+                [endpoint, unknown(), "down".into(), unknown(), unknown(), unknown(), ready]
+            }
             Some(view) => {
                 let own = view.nodes.iter().find(|node| node.id == view.id);
                 let role = own.map_or("-".into(), |node| node.role.clone());
                 let applied = own.and_then(|node| node.applied);
                 let applied = applied.map_or("-".into(), |index| index.to_string());
-                [endpoint, view.id.to_string(), role, view.term.to_string(), applied, ready]
+                let disk = own.and_then(|node| node.disk.clone()).unwrap_or("-".into());
+                [endpoint, view.id.to_string(), role, view.term.to_string(), applied, disk, ready]
             }
         });
     }
     let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
+    let widths: [usize; 7] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &cells {
         let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
@@ -118,8 +123,9 @@ mod tests {
     fn a_table_of_a_leader_and_a_node_that_is_down() {
         let view = r#"{"id":2,"leader":2,"term":13,"nodes":[
             {"id":1,"http":"a","peer":"b","role":"follower","lastLog":9,"applied":null,
-             "ready":false},
-            {"id":2,"http":"a","peer":"b","role":"leader","lastLog":41,"applied":40,"ready":true}],
+             "ready":false,"disk":null},
+            {"id":2,"http":"a","peer":"b","role":"leader","lastLog":41,"applied":40,"ready":true,
+             "disk":"low"}],
             "stateHash":{"applied":40,"hash":"00"}}"#;
         let view = serde_json::from_str(view).expect("the view is as the API gives it");
         let rows = [
@@ -128,9 +134,9 @@ mod tests {
         ];
         assert_eq!(
             table(&rows),
-            "ENDPOINT               NODE  ROLE    TERM  APPLIED  READY\n\
-             http://127.0.0.1:7001  -     down    -     -        no\n\
-             http://127.0.0.1:7002  2     leader  13    40       yes\n"
+            "ENDPOINT               NODE  ROLE    TERM  APPLIED  DISK  READY\n\
+             http://127.0.0.1:7001  -     down    -     -        -     no\n\
+             http://127.0.0.1:7002  2     leader  13    40       low   yes\n"
         );
     }
 }

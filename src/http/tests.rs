@@ -41,6 +41,7 @@ async fn lonely_node(dir: &Path) -> Node {
         election_min_ms: 300,
         election_max_ms: 600,
         snapshot_log_bytes: u64::MAX,
+        disk_reserve_bytes: 0,
     };
     let options = StateOptions { block_cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
     let state = StateStore::open(&dir.join("state"), options).unwrap();

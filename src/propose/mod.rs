@@ -78,7 +78,8 @@ impl Proposer {
     ///
     /// # Errors
     /// `Overloaded` if the queue here or at the leader is full, `Unavailable` if no leader was
-    /// found in time, and at once if it is known that there is no quorum: nothing was changed.
+    /// found in time, and at once if it is known that there is no quorum; `StorageFull` if too few
+    /// nodes have space left: nothing was changed.
     /// `Unknown` if no answer came in time: the request may have been carried out.
     pub async fn propose(&self, request: Request) -> Result<Outcome> {
         self.propose_by(request, Instant::now() + limits::REQUEST_TIMEOUT).await
@@ -86,6 +87,7 @@ impl Proposer {
 
     async fn propose_by(&self, request: Request, deadline: Instant) -> Result<Outcome> {
         self.node.check_quorum()?;
+        self.node.check_disks()?;
         let bytes = size(&request);
         let (reply, outcome) = oneshot::channel();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);

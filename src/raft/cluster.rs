@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::Grant;
+use super::disk::Disk;
 use super::types::NodeAddress;
 use crate::clock::Clock;
 use crate::codec;
@@ -65,6 +66,15 @@ pub struct Status {
     pub wall_ms: u64,
     /// Whether that clock agrees with those of its peers.
     pub clock_trusted: bool,
+    /// How much space its disk has left.
+    pub disk: Disk,
+}
+
+impl Status {
+    /// Whether nothing speaks against its leading.
+    pub(super) fn is_fit(&self) -> bool {
+        self.clock_trusted && self.disk == Disk::Ample
+    }
 }
 
 /// What is known of one peer.
@@ -191,8 +201,12 @@ impl Peers {
 
     /// Whether it is known that a majority cannot be reached from here.
     pub(super) fn quorum_is_lost(&self) -> bool {
-        let lost = self.known().values().filter(|known| known.missed >= MISSED_MAX).count();
-        self.nodes - lost < self.nodes / 2 + 1
+        self.nodes - self.lost() < self.nodes / 2 + 1
+    }
+
+    /// How many peers do not answer any more.
+    pub(super) fn lost(&self) -> usize {
+        self.known().values().filter(|known| known.missed >= MISSED_MAX).count()
     }
 
     /// Whether this node's wall clock agrees with the median of the clocks that it knows. With one

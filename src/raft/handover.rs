@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cluster::Role;
+use super::disk::Disk;
 use super::node::{Inner, Leadership, Node};
 
 /// How long one attempt to hand leadership over may take: the successor may be behind, or just gone.
@@ -41,13 +42,13 @@ impl Node {
 }
 
 impl Inner {
-    /// `to_trusted`: only to a node whose clock agrees with its peers'.
-    async fn hand_over(&self, patience: Duration, to_trusted: bool) {
+    /// `to_fit`: only to a node that nothing speaks against.
+    async fn hand_over(&self, patience: Duration, to_fit: bool) {
         let deadline = Instant::now() + patience;
         loop {
             let was = self.leadership();
             let Leadership::Here { .. } = was else { return };
-            let Some(to) = self.successor(to_trusted) else { return };
+            let Some(to) = self.successor(to_fit) else { return };
             tracing::info!(to, "handing leadership over");
             if self.raft.trigger().transfer_leader(to).await.is_err() {
                 return;
@@ -61,22 +62,23 @@ impl Inner {
     }
 
     /// The peer that is best placed to lead next.
-    fn successor(&self, trusted: bool) -> Option<u64> {
+    fn successor(&self, fit: bool) -> Option<u64> {
         let reachable = self.peers.reachable();
         let able = reachable
             .values()
-            .filter(|status| status.role == Role::Follower && (status.clock_trusted || !trusted));
+            .filter(|status| status.role == Role::Follower && (status.is_fit() || !fit));
         able.max_by_key(|status| status.last_log).map(|status| status.id)
     }
 
-    /// A node whose clock is not trusted does not lead while another can.
-    pub(super) async fn keep_wrong_clocks_from_leading(&self) {
+    /// A node whose clock is not trusted, or whose disk is not ample, does not lead while another can.
+    pub(super) async fn keep_unfit_from_leading(&self) {
         loop {
             sleep(Duration::from_secs(1)).await;
             let another = self.peers.reachable().values().any(|status| {
-                status.clock_trusted && matches!(status.role, Role::Follower | Role::Leader)
+                status.is_fit() && matches!(status.role, Role::Follower | Role::Leader)
             });
-            let yields = another && !self.peers.clock_is_trusted();
+            let is_fit = self.peers.clock_is_trusted() && self.disks.own() == Disk::Ample;
+            let yields = another && !is_fit;
             self.raft.runtime_config().elect(!yields && self.gate.may_elect());
             if yields {
                 self.hand_over(Duration::from_secs(1), true).await;

@@ -13,6 +13,7 @@
 //! | `bootstrap.rs` | | the first start, and a node that lost its disk |
 //! | `clock.rs` | | the cluster's clock as this node knows it |
 //! | `cluster.rs` | | what is known of the peers, and of their clocks |
+//! | `disk.rs` | | a disk that fills up |
 //! | `node.rs` | | the door: propose, read, answer peers |
 //! | `status.rs` | | readiness, and what operators are told |
 //! | `handover.rs` | | who leads next, and stopping |
@@ -24,6 +25,7 @@ mod apply;
 mod bootstrap;
 mod clock;
 mod cluster;
+mod disk;
 mod handover;
 pub mod log;
 mod network;
@@ -42,6 +44,7 @@ use openraft::{Config, SnapshotPolicy};
 
 pub use apply::{Progress, StateMachine};
 pub use cluster::{Role, Status};
+pub use disk::Disk;
 pub use node::{Leadership, Node, ProposeError};
 pub use read::Reads;
 pub use status::{ClusterReport, NodeReport, StateHash};
@@ -71,6 +74,8 @@ pub struct RaftSettings {
     pub election_max_ms: u64,
     /// Bytes of log after which a snapshot is made, so that the log can be cut.
     pub snapshot_log_bytes: u64,
+    /// Bytes of disk that clients' writes leave free.
+    pub disk_reserve_bytes: u64,
 }
 
 fn config(settings: &RaftSettings) -> io::Result<Config> {

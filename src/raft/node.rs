@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::apply::{Progress, StateMachine};
 use super::bootstrap::{self, Gate, Grant};
 use super::cluster::Peers;
+use super::disk::{Disk, Disks};
 use super::read::Reads;
 use super::rpc::Rpc;
 use super::status::ClusterReport;
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     pub(super) raft: Raft,
     pub(super) gate: Arc<Gate>,
     pub(super) peers: Peers,
+    pub(super) disks: Arc<Disks>,
     pub(super) log: LogStore,
     pub(super) state: StateStore,
     pub(super) progress: watch::Receiver<Progress>,
@@ -107,7 +109,8 @@ impl Node {
             .map_err(io::Error::other)?;
         raft.runtime_config().elect(gate.may_elect());
         let peers = Peers::new(&settings.cluster, settings.id, &settings.members, clock.clone());
-        let rpc = Rpc::new(raft.clone(), gate.clone(), snapshots);
+        let disks = Arc::new(Disks::default());
+        let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots);
         let draining = AtomicBool::new(false);
         let server = raft.server_metrics();
         let inner = Arc::new(Inner {
@@ -115,6 +118,7 @@ impl Node {
             raft,
             gate,
             peers,
+            disks,
             log,
             state,
             progress,
@@ -136,12 +140,14 @@ impl Node {
         bootstrap::join(&self.inner).await
     }
 
-    /// Keeps the peers' statuses fresh and cuts the log when it has grown. Runs until dropped.
+    /// Keeps the peers' statuses fresh, watches the disk, and cuts the log when it has grown. Runs
+    /// until dropped.
     pub async fn maintain(&self) {
         tokio::join!(
             self.inner.peers.watch(),
             self.inner.snapshot_when_due(),
-            self.inner.keep_wrong_clocks_from_leading(),
+            self.inner.keep_unfit_from_leading(),
+            self.inner.watch_disk(),
         );
     }
 
@@ -199,6 +205,14 @@ impl Node {
     /// See above.
     pub fn check_quorum(&self) -> Result<()> {
         self.inner.check_quorum()
+    }
+
+    /// `StorageFull` if there is no majority of nodes with space for what clients write.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check_disks(&self) -> Result<()> {
+        self.inner.check_disks()
     }
 
     /// Proposes a batch under `term`. The batch is in openraft's queue, behind those proposed
@@ -383,7 +397,9 @@ impl Inner {
             sleep(Duration::from_secs(1)).await;
             let snapshot = self.raft.metrics().borrow_watched().snapshot;
             let grown = self.log.bytes_since(snapshot.map_or(0, |id| id.index + 1));
+            // A checkpoint begins with a flush. While there is no space for that the log stays longer.
             if grown >= self.settings.snapshot_log_bytes
+                && self.disks.own() != Disk::Full
                 && self.raft.trigger().snapshot().await.is_err()
             {
                 return;

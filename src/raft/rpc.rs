@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::bootstrap::Gate;
+use super::disk::{Disk, Disks};
 use super::snapshot::{Begin, Chunk, End};
 use super::types::{Raft, Snapshot, TypeConfig};
 use crate::codec;
@@ -21,14 +22,20 @@ use crate::storage::{Incoming, Snapshots};
 pub(super) struct Rpc {
     raft: Raft,
     gate: Arc<Gate>,
+    disks: Arc<Disks>,
     snapshots: Snapshots,
     /// The snapshot that each peer is sending. A new transfer of a peer replaces its last.
     incoming: Mutex<BTreeMap<u64, Arc<Mutex<Incoming>>>>,
 }
 
 impl Rpc {
-    pub(super) fn new(raft: Raft, gate: Arc<Gate>, snapshots: Snapshots) -> Self {
-        Self { raft, gate, snapshots, incoming: Mutex::default() }
+    pub(super) fn new(
+        raft: Raft,
+        gate: Arc<Gate>,
+        disks: Arc<Disks>,
+        snapshots: Snapshots,
+    ) -> Self {
+        Self { raft, gate, disks, snapshots, incoming: Mutex::default() }
     }
 
     /// Answers one request other than an append.
@@ -81,11 +88,23 @@ impl Rpc {
     async fn append(&self, payload: &[u8]) -> io::Result<Vec<u8>> {
         let request: AppendEntriesRequest<TypeConfig> = codec::decode(payload)?;
         self.gate.check_may_follow(request.vote.leader_id.term)?;
+        if !request.entries.is_empty() {
+            self.check_disk()?;
+        }
         answer(self.raft.append_entries(request).await)
+    }
+
+    /// `StorageFull` if nothing more is to be stored here for now.
+    fn check_disk(&self) -> io::Result<()> {
+        match self.disks.own() {
+            Disk::Ample | Disk::Low => Ok(()),
+            Disk::Full => Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full")),
+        }
     }
 
     async fn begin(&self, from: u64, begin: Begin) -> io::Result<Vec<u8>> {
         self.gate.check_may_follow(begin.vote.leader_id.term)?;
+        self.check_disk()?;
         tracing::info!(from, files = begin.manifest.files.len(), "a snapshot is coming");
         let snapshots = self.snapshots.clone();
         let incoming = blocking(move || snapshots.receive(begin.manifest)).await?;

@@ -7,6 +7,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use serde::Serialize;
 
 use super::cluster::{Role, Status};
+use super::disk::Disk;
 use super::node::{Inner, Leadership};
 
 /// A follower that is this many entries behind its leader does not serve yet.
@@ -42,6 +43,7 @@ impl Inner {
             formed,
             wall_ms: self.clock.wall_ms(),
             clock_trusted,
+            disk: self.disks.own(),
         }
     }
 
@@ -90,6 +92,7 @@ impl Inner {
                 last_log: status.as_ref().and_then(|status| status.last_log),
                 applied: status.as_ref().and_then(|status| status.applied),
                 ready: status.as_ref().is_some_and(|status| status.ready),
+                disk: status.as_ref().map(|status| status.disk),
             }
         });
         let progress = *self.progress.borrow();
@@ -140,6 +143,8 @@ pub struct NodeReport {
     pub applied: Option<u64>,
     /// Whether it can serve clients.
     pub ready: bool,
+    /// How much space its disk has left; null if it did not answer.
+    pub disk: Option<Disk>,
 }
 
 /// See [`crate::machine::Machine::hash`].
