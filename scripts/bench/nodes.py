@@ -28,13 +28,16 @@ class Nodes:
         self.binary = binary
         self.folder = folder
         self.servers = {node: Servers(folder) for node in NODES}
+        # Read once: who works on the files meanwhile does not change what is measured.
+        self.texts = {
+            node: (ROOT / f"cluster/node{node}.toml").read_text(encoding="utf-8") for node in NODES
+        }
         folder.mkdir()
         shutil.copy(ROOT / "cluster/wrangler.toml", folder)
 
     def configure(self, **settings):
         """Sets top-level settings of all nodes, such as retention='"30d"'; for their next start."""
-        for node in NODES:
-            text = (ROOT / f"cluster/node{node}.toml").read_text(encoding="utf-8")
+        for node, text in self.texts.items():
             for name, value in settings.items():
                 text, found = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
                 if found != 1:
