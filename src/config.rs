@@ -274,7 +274,7 @@ fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 /// Checks that an address is `host:port`; whether there is such a host is seen when it is used.
-fn check_address(address: &str) -> Result<(), String> {
+pub(crate) fn check_address(address: &str) -> Result<(), String> {
     let host_and_port = address.rsplit_once(':');
     let port = host_and_port.and_then(|(host, port)| {
         (!host.is_empty()).then_some(port).and_then(|port| port.parse::<u16>().ok())

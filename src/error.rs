@@ -13,6 +13,8 @@ pub enum Kind {
     Invalid,
     /// There is no such object or route.
     NotFound,
+    /// The request does not fit what the cluster is now. Nothing was changed.
+    Conflict,
     /// The request is larger than allowed.
     TooLarge,
     /// This node has as much work as it takes: try again, here or elsewhere. Nothing was changed.

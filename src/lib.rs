@@ -3,7 +3,7 @@
 //! The tour, from the door to the cellar. Each room knows only those below it; the single way back
 //! up is over the wire, through [`peer`].
 //!
-//! - [`server`]: the composition root
+//! - [`server`]: the composition root; [`recover`] opens a node that does not run
 //! - [`http`]: the front door, the only room that knows axum
 //! - [`propose`]: the hallway, the one way to change state
 //! - [`raft`]: the stairs, the only room that knows openraft
@@ -30,6 +30,7 @@ pub mod peer;
 pub mod propose;
 pub mod query;
 pub mod raft;
+pub mod recover;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

@@ -163,8 +163,8 @@ pub const LINK_QUEUE_MAX: usize = 1024;
 pub const PEER_CONNECTIONS_MAX: usize = 256;
 /// One piece of a snapshot file on the wire.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
-/// Nodes of a cluster: a node that lost its disk rejoins safely among three (decision 0011).
-pub const NODES_MAX: usize = 3;
+/// Nodes of a cluster. Each more makes a majority larger, and so writes slower.
+pub const NODES_MAX: usize = 7;
 
 // --- on disk ----------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallykeep::client::{bench, replay, status};
+use tallykeep::client::{bench, members, replay, status};
 use tallykeep::config::Settings;
-use tallykeep::server;
 use tallykeep::telemetry::{self, LogFormat};
+use tallykeep::{recover, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// For RocksDB too: it takes the place of the C library's. A check makes and frees a hundred small
@@ -56,6 +56,24 @@ enum Command {
     Bench(bench::Args),
     /// Show what each node says of itself.
     Status(status::Args),
+    /// Show or change which nodes belong to the cluster.
+    Members(members::Args),
+    /// When a majority of the machines is gone for good: go on with what this one has.
+    ///
+    /// Run it on a node that is left, and stopped. It shows how much the node has, so that of several
+    /// the one with the most can be chosen. See docs/operations.md.
+    Recover {
+        /// The node's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The node's data folder, instead of the one in the configuration.
+        #[arg(long, value_name = "FOLDER")]
+        data: Option<PathBuf>,
+        /// Make this node a cluster of itself. What others have acknowledged without it is lost, and
+        /// they must never be started again with the data that they have.
+        #[arg(long)]
+        unsafe_forget_others: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -91,6 +109,17 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Status(arguments) => {
             status::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Members(arguments) => {
+            members::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Recover { config, data, unsafe_forget_others } => {
+            telemetry::init(LogFormat::Text);
+            let recovered = match Settings::load(&config) {
+                Ok(settings) => recover::run(settings.with_data(data), unsafe_forget_others).await,
+                Err(error) => return fail(&error),
+            };
+            recovered.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
     }
 }

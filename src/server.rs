@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,14 +137,7 @@ async fn listen(whom: &'static str, address: &str) -> Result<TcpListener, ServeE
 }
 
 async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> {
-    let dir = settings.data.clone();
-    let options = StateOptions {
-        block_cache_bytes: settings.storage.block_cache_bytes,
-        write_buffer_bytes: settings.storage.write_buffer_bytes,
-    };
-    let purge_bytes = settings.snapshot_log_bytes;
-    let opened = tokio::task::spawn_blocking(move || open_stores(&dir, options, purge_bytes));
-    let (log, state, snapshots) = opened.await.map_err(io::Error::other)??;
+    let (log, state, snapshots) = open_stores(settings).await?;
     let members: BTreeMap<u64, NodeAddress> = settings
         .nodes
         .iter()
@@ -167,11 +159,21 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
 
 type Stores = (LogStore, StateStore, Snapshots);
 
-fn open_stores(dir: &Path, options: StateOptions, purge_bytes: u64) -> io::Result<Stores> {
-    std::fs::create_dir_all(dir)?;
-    let state = StateStore::open(&dir.join("state"), options)?;
-    let log = LogStore::open(&dir.join("log"), state.flushed(), purge_bytes)?;
-    Ok((log, state, Snapshots::open(dir)?))
+/// Opens what a node has on its disk; nobody else can meanwhile.
+pub(crate) async fn open_stores(settings: &Settings) -> io::Result<Stores> {
+    let dir = settings.data.clone();
+    let options = StateOptions {
+        block_cache_bytes: settings.storage.block_cache_bytes,
+        write_buffer_bytes: settings.storage.write_buffer_bytes,
+    };
+    let purge_bytes = settings.snapshot_log_bytes;
+    let open = move || {
+        std::fs::create_dir_all(&dir)?;
+        let state = StateStore::open(&dir.join("state"), options)?;
+        let log = LogStore::open(&dir.join("log"), state.flushed(), purge_bytes)?;
+        Ok((log, state, Snapshots::open(&dir)?))
+    };
+    tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
 }
 
 /// Answers what other nodes ask: Raft's requests, and groups for the leader.

@@ -166,19 +166,18 @@ fn transport(error: &reqwest::Error) -> Fault {
     }
 }
 
-/// What an error answer says about the request. Only the two codes that promise it mean that
+/// What an error answer says about the request. Only the codes that promise it mean that
 /// nothing was changed; any other 5xx leaves the fate open.
 fn problem(status: StatusCode, body: &[u8]) -> Fault {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let code = problem["code"].as_str().unwrap_or_default();
     let why = match problem["detail"].as_str() {
-        Some(detail) => format!("{status}: {detail}"),
+        Some(detail) => format!("{status}: {detail} [{code}]"),
         None => status.to_string(),
     };
     match (status, code) {
         (StatusCode::SERVICE_UNAVAILABLE, "overloaded" | "no_leader") => Fault::Unchanged(why),
-        // The object is full, and stays so.
-        (StatusCode::INSUFFICIENT_STORAGE, _) => Fault::Rejected(why),
+        (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage") => Fault::Unchanged(why),
         _ if status.is_server_error() => Fault::Unknown(why),
         _ => Fault::Rejected(why),
     }
@@ -192,9 +191,11 @@ mod tests {
     fn only_a_promise_means_that_nothing_was_changed() {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         let fault = problem(unavailable, br#"{"code":"no_leader","detail":"none"}"#);
-        assert_eq!(fault, Fault::Unchanged("503 Service Unavailable: none".into()));
+        assert_eq!(fault, Fault::Unchanged("503 Service Unavailable: none [no_leader]".into()));
         let fault = problem(unavailable, br#"{"code":"overloaded"}"#);
         assert!(matches!(fault, Fault::Unchanged(_)));
+        let full = br#"{"code":"insufficient_storage"}"#;
+        assert!(matches!(problem(StatusCode::INSUFFICIENT_STORAGE, full), Fault::Unchanged(_)));
         for body in [&br#"{"code":"unknown_outcome"}"#[..], b"", b"<html>"] {
             assert!(matches!(problem(unavailable, body), Fault::Unknown(_)));
         }

@@ -6,6 +6,7 @@ mod access_log;
 pub mod bench;
 mod cluster;
 mod ledger;
+pub mod members;
 pub mod replay;
 mod run;
 pub mod status;
@@ -48,6 +49,7 @@ pub struct Endpoints {
     /// A node's URL; give it once for each node.
     #[arg(
         long = "endpoint",
+        global = true,
         value_name = "URL",
         env = "TALLYKEEP_ENDPOINT",
         value_delimiter = ',',

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::body::Payload;
 use super::{Api, json_response};
+use crate::config::check_address;
 use crate::error::{Error, Result};
+use crate::raft::Change;
 
 /// `GET /healthz`: the process lives.
 pub(super) async fn healthz() -> Response {
@@ -23,6 +26,25 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response> {
 pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
     let report = api.cluster.report().await;
     json_response(serde_json::to_vec(&report).expect("a report is JSON"))
+}
+
+/// `POST /admin/members`: one step of a change of the cluster's members, see [`Change`].
+pub(super) async fn members(
+    State(api): State<Arc<Api>>,
+    Payload(body): Payload,
+) -> Result<Response> {
+    let change: Change = serde_json::from_slice(&body)
+        .map_err(|error| Error::invalid("invalid_change", error.to_string()))?;
+    if let Change::Add { id, http, peer } = &change {
+        if *id == 0 {
+            return Err(Error::invalid("invalid_change", "id must be at least 1"));
+        }
+        for address in [http, peer] {
+            check_address(address).map_err(|why| Error::invalid("invalid_change", why))?;
+        }
+    }
+    api.cluster.change(change).await?;
+    Ok(json_response(br#"{"success":true}"#.as_slice()))
 }
 
 /// `GET /admin/hash`: SHA-256 over all of this node's state, and the log index it is the state of.

@@ -90,6 +90,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/readyz", get(admin::readyz))
         .route("/admin/cluster", get(admin::cluster))
         .route("/admin/hash", get(admin::hash))
+        .route("/admin/members", post(admin::members))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         .with_state(api)

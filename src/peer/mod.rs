@@ -50,6 +50,8 @@ pub enum Kind {
     Bootstrap = 11,
     /// The sender has lost its data and starts anew.
     Rejoin = 12,
+    /// A change of the cluster's members, for the leader.
+    Change = 13,
 }
 
 impl Kind {
@@ -68,6 +70,7 @@ impl Kind {
             Forward,
             Bootstrap,
             Rejoin,
+            Change,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

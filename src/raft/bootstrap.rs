@@ -31,6 +31,8 @@ use crate::peer::Kind;
 const MARKER: &str = "REJOINING";
 /// Between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(100);
+/// After so many rounds without a leader's grant it is told what may be missing.
+const TELL_AFTER: u32 = 50;
 
 /// What a node may do yet.
 #[derive(Debug)]
@@ -49,6 +51,11 @@ const REJOINING: u8 = 1;
 const CATCHING_UP: u8 = 2;
 /// The node takes part in full.
 const OPEN: u8 = 3;
+
+/// Whether the node with this data folder has lost its data and not yet got all of it back.
+pub(super) fn is_rejoining(dir: &Path) -> bool {
+    dir.join(MARKER).exists()
+}
 
 /// A leader's grant to a node that has lost its data.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -132,23 +139,25 @@ impl Gate {
         }
         Ok(())
     }
+}
 
-    /// Accepts the first membership from the node that starts the cluster; `formed` says whether
-    /// this node's log is of a cluster that has had a leader.
-    pub(super) async fn accept_first(
-        &self,
-        raft: &Raft,
-        members: BTreeMap<u64, NodeAddress>,
-        formed: bool,
-    ) -> io::Result<()> {
-        match self.state.load(Ordering::Acquire) {
-            UNDECIDED => {}
-            OPEN if !formed => return Ok(()),
-            _ => return Err(io::Error::other("this node knows of a cluster already")),
-        }
-        initialize(raft, members).await?;
-        self.open()
+/// Accepts the first membership from the node that starts the cluster.
+pub(super) async fn accept_first(
+    inner: &Inner,
+    members: BTreeMap<u64, NodeAddress>,
+) -> io::Result<()> {
+    // A new node whose list names a few nodes of an old cluster must not make a cluster of itself
+    // and one of those that has just lost its data.
+    if members != inner.settings.members {
+        return Err(io::Error::other("its configuration lists other nodes"));
     }
+    match inner.gate.state.load(Ordering::Acquire) {
+        UNDECIDED => {}
+        OPEN if !inner.is_formed()? => return Ok(()),
+        _ => return Err(io::Error::other("this node knows of a cluster already")),
+    }
+    initialize(&inner.raft, members).await?;
+    inner.gate.open()
 }
 
 async fn initialize(raft: &Raft, members: BTreeMap<u64, NodeAddress>) -> io::Result<()> {
@@ -178,7 +187,12 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
         if all && lowest {
             let first = codec::encode(members);
             let accepted = peers.call_all(Kind::Bootstrap, &first).await;
-            if accepted.iter().all(Result::is_ok) {
+            let refused = accepted.iter().find_map(|answer| answer.as_ref().err());
+            if let Some(error) = refused.filter(|_| !told) {
+                told = true;
+                tracing::warn!(%error, "a node does not take the cluster's first list of nodes");
+            }
+            if refused.is_none() {
                 initialize(raft, members.clone()).await?;
                 gate.open()?;
                 tracing::info!(id, members = members.len(), "started a new cluster");
@@ -196,9 +210,18 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
     }
     // The leader must know that what it believes this node to have is gone, before this node
     // answers an append: openraft takes the first one that it rejects for what is still there.
+    let mut asked = 0;
     let grant = loop {
         if let Some(grant) = peers.rejoin().await {
             break grant;
+        }
+        asked += 1;
+        if asked == TELL_AFTER {
+            tracing::warn!(
+                id,
+                "no leader lets this node join: a new node has to be added (tallykeep members add), \
+                 and among more than three voters one that lost its data comes back under a new id"
+            );
         }
         tokio::time::sleep(PAUSE).await;
     };

@@ -37,7 +37,7 @@ impl Node {
 
     /// Whether any peer has said how it is, or there is none.
     pub fn clock_is_judged(&self) -> bool {
-        self.inner.settings.members.len() == 1 || !self.inner.peers.reachable().is_empty()
+        self.inner.peers.clock_is_judged()
     }
 
     /// Whether the log is empty and this node's wall clock, which would be the first stamp, is not

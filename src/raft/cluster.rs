@@ -1,9 +1,9 @@
 //! What a node knows of its cluster: each peer's status, asked for twice a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::Grant;
 use super::disk::Disk;
+use super::members::Members;
 use super::types::NodeAddress;
 use crate::clock::Clock;
 use crate::codec;
@@ -68,6 +69,8 @@ pub struct Status {
     pub clock_trusted: bool,
     /// How much space its disk has left.
     pub disk: Disk,
+    /// Which nodes belong to the cluster, by its log.
+    pub members: BTreeSet<u64>,
 }
 
 impl Status {
@@ -77,9 +80,11 @@ impl Status {
     }
 }
 
-/// What is known of one peer.
-#[derive(Clone, Debug, Default)]
-struct Known {
+/// One peer: a link to it, and what is known of it.
+#[derive(Debug)]
+struct Peer {
+    address: String,
+    link: Link,
     status: Option<Status>,
     /// How far its wall clock is ahead of this node's, in ms.
     ahead_ms: i64,
@@ -88,75 +93,84 @@ struct Known {
 
 /// The other nodes, and links to them for what is neither entries nor snapshots.
 pub(super) struct Peers {
-    links: BTreeMap<u64, Link>,
-    known: Mutex<BTreeMap<u64, Known>>,
-    nodes: usize,
+    cluster: String,
+    id: u64,
+    peers: Mutex<BTreeMap<u64, Peer>>,
+    quorum_lost: AtomicBool,
     clock: Arc<dyn Clock>,
     skew_told: AtomicBool,
 }
 
 impl Peers {
-    pub(super) fn new(
-        cluster: &str,
-        id: u64,
-        members: &BTreeMap<u64, NodeAddress>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let links: BTreeMap<u64, Link> = members
-            .iter()
-            .filter(|(peer, _)| **peer != id)
-            .map(|(peer, node)| {
-                let hello = Hello::new(cluster, id, *peer);
-                (*peer, Link::new(node.peer.clone(), hello, TIMEOUT * 4))
-            })
-            .collect();
-        let known = links.keys().map(|peer| (*peer, Known::default())).collect();
-        Self {
-            links,
-            known: Mutex::new(known),
-            nodes: members.len(),
+    pub(super) fn new(cluster: &str, id: u64, members: &Members, clock: Arc<dyn Clock>) -> Self {
+        let peers = Self {
+            cluster: cluster.to_owned(),
+            id,
+            peers: Mutex::default(),
+            quorum_lost: AtomicBool::new(false),
             clock,
             skew_told: AtomicBool::new(false),
+        };
+        peers.follow(members);
+        peers
+    }
+
+    /// A link to the node that should be at `node`, to be dropped after use.
+    pub(super) fn link_to(&self, id: u64, node: &NodeAddress) -> Link {
+        Link::new(node.peer.clone(), Hello::new(&self.cluster, self.id, id), TIMEOUT * 4)
+    }
+
+    /// Has a link to each of `members`, and to nobody else.
+    pub(super) fn follow(&self, members: &Members) {
+        let mut peers = self.peers();
+        peers
+            .retain(|id, peer| members.nodes.get(id).is_some_and(|node| node.peer == peer.address));
+        for (id, node) in members.nodes.iter().filter(|(id, _)| **id != self.id) {
+            peers.entry(*id).or_insert_with(|| Peer {
+                address: node.peer.clone(),
+                link: self.link_to(*id, node),
+                status: None,
+                ahead_ms: 0,
+                missed: 0,
+            });
         }
     }
 
-    /// Keeps asking, for ever.
-    pub(super) async fn watch(&self) {
+    /// Keeps asking, for ever; `members` gives who belongs to the cluster.
+    pub(super) async fn watch(&self, members: impl Fn() -> Members) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let members = members();
+            self.follow(&members);
             self.ask_all().await;
+            let lost = !members.has_quorum(|id| self.is_lost(id));
+            self.quorum_lost.store(lost, Ordering::Relaxed);
             self.tell_skew();
         }
     }
 
     /// Asks every peer how it is, now.
     pub(super) async fn ask_all(&self) -> Vec<Option<Status>> {
-        join_all(self.links.iter().map(|(peer, link)| self.ask(*peer, link))).await
+        join_all(self.links().into_iter().map(|(peer, link)| self.ask(peer, link))).await
     }
 
-    async fn ask(&self, peer: u64, link: &Link) -> Option<Status> {
+    async fn ask(&self, peer: u64, link: Link) -> Option<Status> {
         let sent_ms = self.clock.wall_ms();
-        let answer = tokio::time::timeout(TIMEOUT, link.call(Kind::Status, Vec::new())).await;
-        let status = answer.ok().and_then(Result::ok).and_then(|reply| {
-            codec::decode::<Status>(&reply)
-                .inspect_err(|error| tracing::warn!(peer, %error, "a status cannot be read"))
-                .ok()
-        });
+        let status = status_of(&link).await;
         let middle_ms = sent_ms.midpoint(self.clock.wall_ms());
-        let mut known = self.known();
-        let known = known.entry(peer).or_default();
+        let mut peers = self.peers();
+        // It may have been removed meanwhile.
+        let known = peers.get_mut(&peer)?;
         match &status {
             Some(status) => {
                 if known.missed >= MISSED_MAX {
                     tracing::info!(peer, "a peer answers again");
                 }
-                *known = Known {
-                    ahead_ms: status.wall_ms.cast_signed() - middle_ms.cast_signed(),
-                    status: Some(status.clone()),
-                    missed: 0,
-                };
+                known.ahead_ms = status.wall_ms.cast_signed() - middle_ms.cast_signed();
+                known.status = Some(status.clone());
+                known.missed = 0;
             }
             None => {
                 known.missed = known.missed.saturating_add(1);
@@ -170,7 +184,7 @@ impl Peers {
 
     /// Sends the same request to every peer.
     pub(super) async fn call_all(&self, kind: Kind, payload: &[u8]) -> Vec<io::Result<Bytes>> {
-        let calls = self.links.values().map(|link| async {
+        let calls = self.links().into_values().map(|link| async move {
             tokio::time::timeout(limits::REQUEST_TIMEOUT, link.call(kind, payload.to_vec()))
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -186,13 +200,17 @@ impl Peers {
         grants.max_by_key(|grant| grant.term)
     }
 
-    pub(super) fn link(&self, peer: u64) -> Option<&Link> {
-        self.links.get(&peer)
+    pub(super) fn link(&self, peer: u64) -> Option<Link> {
+        self.peers().get(&peer).map(|peer| peer.link.clone())
+    }
+
+    fn links(&self) -> BTreeMap<u64, Link> {
+        self.peers().iter().map(|(id, peer)| (*id, peer.link.clone())).collect()
     }
 
     /// The last status of each peer that still answers.
     pub(super) fn reachable(&self) -> BTreeMap<u64, Status> {
-        self.known()
+        self.peers()
             .iter()
             .filter(|(_, known)| known.missed == 0)
             .filter_map(|(peer, known)| Some((*peer, known.status.clone()?)))
@@ -201,31 +219,43 @@ impl Peers {
 
     /// Whether it is known that a majority cannot be reached from here.
     pub(super) fn quorum_is_lost(&self) -> bool {
-        self.nodes - self.lost() < self.nodes / 2 + 1
+        self.quorum_lost.load(Ordering::Relaxed)
     }
 
-    /// How many peers do not answer any more.
-    pub(super) fn lost(&self) -> usize {
-        self.known().values().filter(|known| known.missed >= MISSED_MAX).count()
+    /// Whether a node does not answer any more.
+    pub(super) fn is_lost(&self, id: u64) -> bool {
+        self.peers().get(&id).is_some_and(|peer| peer.missed >= MISSED_MAX)
+    }
+
+    /// Whether a leader, of this term or a later one, does not count this node as a member: a node
+    /// that goes is often not sent the entry that says so.
+    pub(super) fn is_removed(&self, term: u64) -> bool {
+        self.reachable().values().any(|status| {
+            status.role == Role::Leader && status.term >= term && !status.members.contains(&self.id)
+        })
     }
 
     /// Whether this node's wall clock agrees with the median of the clocks that it knows. With one
     /// peer nobody can say who is wrong, so both clocks must agree; alone, a node trusts itself.
     pub(super) fn clock_is_trusted(&self) -> bool {
-        let mut ahead: Vec<i64> = self
-            .known()
-            .values()
-            .filter(|known| known.missed < MISSED_MAX && known.status.is_some())
-            .map(|known| known.ahead_ms)
-            .collect();
+        let peers = self.peers();
+        let answering =
+            peers.values().filter(|peer| peer.missed < MISSED_MAX && peer.status.is_some());
+        let mut ahead: Vec<i64> = answering.map(|peer| peer.ahead_ms).collect();
         if ahead.is_empty() {
-            return self.nodes == 1;
+            return peers.is_empty();
         }
         if ahead.len() > 1 {
             ahead.push(0);
         }
         ahead.sort_unstable();
         ahead[ahead.len() / 2].unsigned_abs() <= limits::CLOCK_SKEW_MS_MAX
+    }
+
+    /// Whether any peer has said how it is, or there is none.
+    pub(super) fn clock_is_judged(&self) -> bool {
+        let peers = self.peers();
+        peers.is_empty() || peers.values().any(|peer| peer.missed == 0 && peer.status.is_some())
     }
 
     fn tell_skew(&self) {
@@ -240,7 +270,16 @@ impl Peers {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How the node behind `link` is, if it says so in time.
+pub(super) async fn status_of(link: &Link) -> Option<Status> {
+    let answer = tokio::time::timeout(TIMEOUT, link.call(Kind::Status, Vec::new())).await;
+    let reply = answer.ok()?.ok()?;
+    codec::decode::<Status>(&reply)
+        .inspect_err(|error| tracing::warn!(%error, "a status cannot be read"))
+        .ok()
 }

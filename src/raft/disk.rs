@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
+use super::members::Members;
 use super::node::Inner;
 use crate::error::{Error, Kind, Result};
 use crate::storage::free_bytes;
@@ -94,10 +95,11 @@ impl Disks {
     }
 }
 
-/// Whether `low` disks and `lost` nodes leave no majority of `nodes` that could store more. If no
-/// disk is low, it is not for want of space.
-fn too_few(nodes: usize, low: usize, lost: usize) -> bool {
-    low > 0 && nodes.saturating_sub(low + lost) < nodes / 2 + 1
+/// Whether disks that are low and nodes that are lost leave no majority that could store more. If no
+/// voter's disk is low, it is not for want of space.
+fn too_few(members: &Members, is_low: impl Fn(u64) -> bool, is_lost: impl Fn(u64) -> bool) -> bool {
+    let low = members.nodes.keys().any(|id| members.is_voter(*id) && is_low(*id));
+    low && !members.has_quorum(|id| is_low(id) || is_lost(id))
 }
 
 impl Inner {
@@ -116,9 +118,11 @@ impl Inner {
                 Err(_) => return,
             }
             let peers = self.peers.reachable();
-            let disks = peers.values().map(|status| status.disk).chain([self.disks.own()]);
-            let low = disks.filter(|disk| *disk != Disk::Ample).count();
-            let too_few = too_few(self.settings.members.len(), low, self.peers.lost());
+            let is_low = |id| match peers.get(&id) {
+                Some(status) => status.disk != Disk::Ample,
+                None => id == self.settings.id && self.disks.own() != Disk::Ample,
+            };
+            let too_few = too_few(&self.members(), is_low, |id| self.peers.is_lost(id));
             self.disks.too_few.store(too_few, Ordering::Relaxed);
             sleep(INTERVAL).await;
         }
@@ -140,6 +144,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::types::NodeAddress;
 
     #[test]
     fn a_disk_is_low_below_the_reserve_and_full_below_a_quarter_of_it() {
@@ -156,11 +161,15 @@ mod tests {
 
     #[test]
     fn writes_need_a_majority_with_space() {
-        assert!(!too_few(3, 0, 0));
-        assert!(!too_few(3, 0, 2), "without a quorum, but not for want of space");
-        assert!(!too_few(3, 1, 0), "one full disk is no matter");
-        assert!(too_few(3, 1, 1));
-        assert!(too_few(3, 2, 0));
-        assert!(too_few(1, 1, 0));
+        let nodes = (1..=3).map(|id| (id, NodeAddress::default())).collect();
+        let three = Members::all(&nodes);
+        let too_few = |low: &[u64], lost: &[u64]| {
+            too_few(&three, |id| low.contains(&id), |id| lost.contains(&id))
+        };
+        assert!(!too_few(&[], &[]));
+        assert!(!too_few(&[], &[2, 3]), "without a quorum, but not for want of space");
+        assert!(!too_few(&[3], &[]), "one full disk is no matter");
+        assert!(too_few(&[3], &[1]));
+        assert!(too_few(&[2, 3], &[]));
     }
 }

@@ -43,7 +43,7 @@ impl Node {
 
 impl Inner {
     /// `to_fit`: only to a node that nothing speaks against.
-    async fn hand_over(&self, patience: Duration, to_fit: bool) {
+    pub(super) async fn hand_over(&self, patience: Duration, to_fit: bool) {
         let deadline = Instant::now() + patience;
         loop {
             let was = self.leadership();

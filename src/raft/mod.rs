@@ -11,6 +11,9 @@
 //! | `network.rs`, `rpc.rs` | calls, and who answers them | pipelined appends |
 //! | `read.rs` | | read index for every node, a round for many readers |
 //! | `bootstrap.rs` | | the first start, and a node that lost its disk |
+//! | `members.rs` | | who belongs to the cluster |
+//! | `change.rs` | | changing that, a step at a time |
+//! | `recover.rs` | | one node goes on alone when a majority is gone for good |
 //! | `clock.rs` | | the cluster's clock as this node knows it |
 //! | `cluster.rs` | | what is known of the peers, and of their clocks |
 //! | `disk.rs` | | a disk that fills up |
@@ -23,14 +26,17 @@
 
 mod apply;
 mod bootstrap;
+mod change;
 mod clock;
 mod cluster;
 mod disk;
 mod handover;
 pub mod log;
+mod members;
 mod network;
 mod node;
 mod read;
+mod recover;
 mod rpc;
 mod snapshot;
 mod status;
@@ -43,10 +49,12 @@ use std::path::PathBuf;
 use openraft::{Config, SnapshotPolicy};
 
 pub use apply::{Progress, StateMachine};
+pub use change::Change;
 pub use cluster::{Role, Status};
 pub use disk::Disk;
 pub use node::{Leadership, Node, ProposeError};
 pub use read::Reads;
+pub use recover::{Holdings, forget_others, holdings};
 pub use status::{ClusterReport, NodeReport, StateHash};
 pub use types::{Applied, EncodedBatch, NodeAddress, TypeConfig};
 

@@ -20,6 +20,7 @@ use super::apply::{Progress, StateMachine};
 use super::bootstrap::{self, Gate, Grant};
 use super::cluster::Peers;
 use super::disk::{Disk, Disks};
+use super::members::Members;
 use super::read::Reads;
 use super::rpc::Rpc;
 use super::status::ClusterReport;
@@ -80,6 +81,8 @@ pub(crate) struct Inner {
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
+    /// Held by the one change of the members that is under way here.
+    pub(super) changing: tokio::sync::Mutex<()>,
     rpc: Rpc,
     server: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
 }
@@ -108,7 +111,9 @@ impl Node {
             .await
             .map_err(io::Error::other)?;
         raft.runtime_config().elect(gate.may_elect());
-        let peers = Peers::new(&settings.cluster, settings.id, &settings.members, clock.clone());
+        // What the log says is followed from the first look on.
+        let members = Members::all(&settings.members);
+        let peers = Peers::new(&settings.cluster, settings.id, &members, clock.clone());
         let disks = Arc::new(Disks::default());
         let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots);
         let draining = AtomicBool::new(false);
@@ -124,6 +129,7 @@ impl Node {
             progress,
             clock,
             draining,
+            changing: tokio::sync::Mutex::default(),
             rpc,
             server,
         });
@@ -144,7 +150,8 @@ impl Node {
     /// until dropped.
     pub async fn maintain(&self) {
         tokio::join!(
-            self.inner.peers.watch(),
+            self.inner.peers.watch(|| self.inner.members()),
+            self.inner.watch_members(),
             self.inner.snapshot_when_due(),
             self.inner.keep_unfit_from_leading(),
             self.inner.watch_disk(),
@@ -247,7 +254,13 @@ impl Node {
     /// # Errors
     /// See [`crate::peer::Link::call`]; `NotFound` if there is no such node.
     pub async fn call(&self, peer: u64, kind: Kind, payload: Vec<u8>) -> io::Result<Bytes> {
-        let link = self.inner.peers.link(peer).ok_or(io::ErrorKind::NotFound)?;
+        let peers = &self.inner.peers;
+        let link = peers.link(peer).or_else(|| {
+            // It was added a moment ago.
+            peers.follow(&self.inner.members());
+            peers.link(peer)
+        });
+        let link = link.ok_or(io::ErrorKind::NotFound)?;
         link.call(kind, payload).await
     }
 
@@ -275,11 +288,11 @@ impl Node {
                 }
             }
             Kind::Bootstrap => {
-                let members = codec::decode(payload)?;
-                inner.gate.accept_first(&inner.raft, members, inner.is_formed()?).await?;
+                bootstrap::accept_first(inner, codec::decode(payload)?).await?;
                 Ok(Vec::new())
             }
             Kind::Rejoin => Ok(codec::encode(&inner.allow_rejoin(from).await?)),
+            Kind::Change => Ok(codec::encode(&inner.change(codec::decode(payload)?).await)),
             _ => inner.rpc.call(from, kind, payload).await,
         }
     }
@@ -382,10 +395,13 @@ impl Inner {
     /// proves by a round with a majority first: `from` refuses appends, so is not of it.
     async fn allow_rejoin(&self, from: u64) -> io::Result<Option<Grant>> {
         let Leadership::Here { term } = self.leadership() else { return Ok(None) };
+        if self.members().forbids_return(from) {
+            return Ok(None);
+        }
         let committed = self.read_index_as_leader().await?;
         let allowed = self.raft.trigger().allow_next_revert(&from, true).await;
         allowed.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        tracing::warn!(node = from, "a node has lost its data and starts anew");
+        tracing::warn!(node = from, "a node without data starts anew");
         Ok(Some(Grant { term, committed }))
     }
 

@@ -12,7 +12,14 @@ use super::node::{Inner, Leadership};
 
 /// A follower that is this many entries behind its leader does not serve yet.
 const READY_LAG_MAX: u64 = 1024;
+
 impl Inner {
+    /// Whether this node has been removed from its cluster.
+    pub(super) fn is_removed(&self) -> bool {
+        let term = self.raft.metrics().borrow_watched().current_term;
+        !self.members().nodes.contains_key(&self.settings.id) || self.peers.is_removed(term)
+    }
+
     fn role(&self, state: ServerState) -> Role {
         match state {
             _ if !self.gate.is_open() => Role::Joining,
@@ -44,6 +51,7 @@ impl Inner {
             wall_ms: self.clock.wall_ms(),
             clock_trusted,
             disk: self.disks.own(),
+            members: self.members().nodes.into_keys().collect(),
         }
     }
 
@@ -53,6 +61,9 @@ impl Inner {
         }
         if !self.gate.is_open() {
             return Err("this node is joining its cluster".to_owned());
+        }
+        if self.is_removed() {
+            return Err("this node is not a member of its cluster any more".to_owned());
         }
         self.check_quorum().map_err(|error| error.message)?;
         let progress = *self.progress.borrow();
@@ -82,13 +93,15 @@ impl Inner {
             let answers = answers.iter().flatten().chain([&own]);
             answers.into_iter().find(|status| status.id == id).cloned()
         };
-        let nodes = self.settings.members.iter().map(|(id, node)| {
+        let members = self.members();
+        let nodes = members.nodes.iter().map(|(id, node)| {
             let status = of(*id);
             NodeReport {
                 id: *id,
                 http: node.http.clone(),
                 peer: node.peer.clone(),
                 role: status.as_ref().map_or(Role::Unreachable, |status| status.role),
+                voter: members.is_voter(*id),
                 last_log: status.as_ref().and_then(|status| status.last_log),
                 applied: status.as_ref().and_then(|status| status.applied),
                 ready: status.as_ref().is_some_and(|status| status.ready),
@@ -137,6 +150,8 @@ pub struct NodeReport {
     pub peer: String,
     /// What it does.
     pub role: Role,
+    /// Whether it has a vote.
+    pub voter: bool,
     /// Index of the last entry in its log; null if it did not answer.
     pub last_log: Option<u64>,
     /// Index of the last entry that it has applied; null if it did not answer.

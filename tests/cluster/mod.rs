@@ -16,7 +16,6 @@ mod node;
 mod ports;
 mod wait;
 
-use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -39,13 +38,15 @@ pub const CLUSTER: &str = "black-box";
 pub struct Setup {
     /// How many nodes.
     pub nodes: u64,
+    /// How many more have their configuration and may be added; their ids come after the others'.
+    pub spares: u64,
     /// Further lines at the top of each node's configuration.
     pub settings: String,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 3, settings: String::new() }
+        Self { nodes: 3, spares: 0, settings: String::new() }
     }
 }
 
@@ -59,6 +60,9 @@ impl Setup {
 /// Nodes that know each other; see the module's documentation.
 pub struct TestCluster {
     nodes: Vec<Node>,
+    spares: u64,
+    /// For clients, and for peers.
+    addresses: Vec<(String, String)>,
     api: Api,
     dir: TempDir,
     /// Kept for as long as the nodes: nobody else's may listen there meanwhile.
@@ -84,27 +88,33 @@ impl TestCluster {
     /// Nodes that have their configuration and their ports, and do not run yet.
     pub fn prepare(setup: Setup) -> Self {
         let dir = tempfile::tempdir().expect("a folder for temporary files");
-        let count = usize::try_from(setup.nodes).expect("a few nodes");
+        let count = usize::try_from(setup.nodes + setup.spares).expect("a few nodes");
         let ports = Ports::reserve(count * 2);
         let address = |port: &u16| format!("127.0.0.1:{port}");
         let (http, peer) = ports.numbers().split_at(count);
-        let mut members = String::new();
-        for (id, (http, peer)) in (1..).zip(http.iter().zip(peer)) {
-            let (http, peer) = (address(http), address(peer));
-            writeln!(members, "[[nodes]]\nid = {id}\nhttp = \"{http}\"\npeer = \"{peer}\"")
-                .expect("a String takes every write");
-        }
-        let nodes = (1..=setup.nodes)
+        let addresses: Vec<(String, String)> =
+            http.iter().map(address).zip(peer.iter().map(address)).collect();
+        let members: Vec<(u64, String)> = (1..)
+            .zip(&addresses)
+            .map(|(id, (http, peer))| {
+                (id, format!("[[nodes]]\nid = {id}\nhttp = \"{http}\"\npeer = \"{peer}\"\n"))
+            })
+            .collect();
+        let nodes = (1..=setup.nodes + setup.spares)
             .map(|id| {
                 let settings = &setup.settings;
-                let text = format!(
-                    "cluster = \"{CLUSTER}\"\nid = {id}\ndata = \"data{id}\"\n{settings}\n{members}"
+                let mut text = format!(
+                    "cluster = \"{CLUSTER}\"\nid = {id}\ndata = \"data{id}\"\n{settings}\n"
                 );
+                // A spare knows the first nodes and itself.
+                let listed = members.iter().filter(|(one, _)| *one <= setup.nodes || *one == id);
+                text.extend(listed.map(|(_, lines)| lines.as_str()));
                 Node::new(id, dir.path(), &text)
             })
             .collect();
-        let api = Api::new(http.iter().map(|port| format!("http://{}", address(port))).collect());
-        Self { nodes, api, dir, _ports: ports }
+        let urls = addresses.iter().map(|(http, _)| format!("http://{http}")).collect();
+        let (spares, api) = (setup.spares, Api::new(urls));
+        Self { nodes, spares, addresses, api, dir, _ports: ports }
     }
 
     /// The way of clients to the nodes.
@@ -112,9 +122,15 @@ impl TestCluster {
         &self.api
     }
 
-    /// The ids of all nodes.
+    /// The ids of all nodes but the spares.
     pub fn ids(&self) -> Vec<u64> {
-        self.nodes.iter().map(|node| node.id).collect()
+        (1..=self.nodes.len() as u64 - self.spares).collect()
+    }
+
+    /// Where a node listens, as `tallykeep members` takes it.
+    pub fn new_node(&self, id: u64) -> [String; 6] {
+        let (http, peer) = self.addresses[Self::index(id)].clone();
+        ["--id".into(), id.to_string(), "--http".into(), http, "--peer".into(), peer]
     }
 
     /// The ids of the nodes that run and are not paused.

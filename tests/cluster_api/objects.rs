@@ -195,7 +195,7 @@ async fn a_further_binding_is_a_further_namespace() {
     "#;
     std::fs::write(wrangler.path(), bindings).expect("a temporary file");
     let settings = format!("wrangler = {:?}", wrangler.path());
-    let setup = Setup { nodes: 1, settings };
+    let setup = Setup { nodes: 1, settings, ..Setup::default() };
     let cluster = TestCluster::start_as(setup).await;
     let api = cluster.api();
     let dev = Namespace::new("wix-gamma-integration-RateLimiter").id_from_name("wix:u");

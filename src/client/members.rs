@@ -1,0 +1,192 @@
+//! `tallykeep members`: which nodes belong to the cluster, and changing that.
+//!
+//! Each command is made of steps that the leader takes one at a time (`POST /admin/members`), and each
+//! step may be repeated: so a command that was broken off is simply given again.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::cluster::{Cluster, Fault, Turns};
+use super::{Endpoints, Error};
+use crate::limits::CLIENT_PAUSE;
+
+/// How long nodes are asked for one step, or for how the cluster is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Arguments of `tallykeep members`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// The nodes.
+    #[command(flatten)]
+    endpoints: Endpoints,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Show the nodes of the cluster.
+    List,
+    /// Add a node: without a vote until it has caught up, then with one.
+    ///
+    /// Start it first, on an empty data folder, with a configuration that names itself and at least
+    /// one node of the cluster.
+    Add(NewNode),
+    /// Remove a node. Stop it afterwards, and remove its data.
+    Remove {
+        /// Its id.
+        id: u64,
+        /// Also if no majority of the nodes that are left answers: until one does, the cluster can
+        /// decide nothing, and if those nodes are gone for good, what it holds can be lost.
+        #[arg(long)]
+        unsafe_without_quorum: bool,
+    },
+    /// Put a new node in the place of another, such as one whose machine is gone.
+    Replace {
+        /// The id of the node that goes.
+        old: u64,
+        #[command(flatten)]
+        new: NewNode,
+    },
+    /// Have another node lead.
+    TransferLeader {
+        /// Its id.
+        id: u64,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct NewNode {
+    /// The new node's id: one that no node of this cluster ever had.
+    #[arg(long = "id", value_name = "ID")]
+    id: u64,
+    /// Where it listens for clients.
+    #[arg(long, value_name = "HOST:PORT")]
+    http: String,
+    /// Where it listens for its peers.
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: String,
+    /// How long it may take to catch up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+}
+
+/// `GET /admin/cluster`, as far as it is shown here.
+#[derive(Deserialize)]
+struct View {
+    nodes: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    id: u64,
+    http: String,
+    peer: String,
+    role: String,
+    voter: bool,
+    applied: Option<u64>,
+}
+
+/// Carries out the command, and prints the nodes of the cluster as they are then.
+///
+/// # Errors
+/// If a step was refused, or no node took it in time.
+pub async fn run(args: Args) -> Result<ExitCode, Error> {
+    let cluster = Cluster::new(args.endpoints.urls)?;
+    match &args.command {
+        Command::List => {}
+        Command::Add(new) => {
+            add(&cluster, new).await?;
+            promote(&cluster, new, None).await?;
+        }
+        Command::Remove { id, unsafe_without_quorum } => {
+            let remove = json!({"remove": {"id": id, "force": unsafe_without_quorum}});
+            step(&cluster, &remove).await?;
+        }
+        Command::Replace { old, new } => {
+            add(&cluster, new).await?;
+            promote(&cluster, new, Some(*old)).await?;
+        }
+        Command::TransferLeader { id } => step(&cluster, &json!({"lead": {"id": id}})).await?,
+    }
+    print!("{}", table(&view(&cluster).await?.nodes));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn add(cluster: &Cluster, new: &NewNode) -> Result<(), Error> {
+    let NewNode { id, http, peer, .. } = new;
+    step(cluster, &json!({"add": {"id": id, "http": http, "peer": peer}})).await?;
+    eprintln!("node {id} is added, and catches up");
+    Ok(())
+}
+
+/// Gives a vote to a node as soon as it has caught up.
+async fn promote(cluster: &Cluster, new: &NewNode, old: Option<u64>) -> Result<(), Error> {
+    let promote = json!({"promote": {"id": new.id, "insteadOf": old}});
+    let deadline = Instant::now() + Duration::from_secs(new.timeout);
+    loop {
+        match take(cluster, &promote).await {
+            Ok(()) => return Ok(()),
+            Err(why) if why.contains(NOT_CAUGHT_UP) && Instant::now() < deadline => {
+                sleep(CLIENT_PAUSE).await;
+            }
+            Err(why) => return Err(Error::Cluster(why)),
+        }
+    }
+}
+
+/// What is in the answer about a node that has not caught up.
+const NOT_CAUGHT_UP: &str = "not_caught_up";
+
+async fn step(cluster: &Cluster, change: &Value) -> Result<(), Error> {
+    take(cluster, change).await.map_err(Error::Cluster)
+}
+
+/// Has one step taken by whichever node answers. A step of unknown fate is taken again: it does
+/// nothing the second time.
+async fn take(cluster: &Cluster, change: &Value) -> Result<(), String> {
+    let mut turns = Turns::new(cluster, 0, PATIENCE);
+    loop {
+        let sent = cluster.send(turns.turn(), Method::POST, "/admin/members", Some(change)).await;
+        let why = match sent {
+            Ok(_) => return Ok(()),
+            Err(Fault::Rejected(why)) => return Err(why),
+            Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
+        };
+        if !turns.next().await {
+            return Err(format!("no node took the step in time: {why}"));
+        }
+    }
+}
+
+async fn view(cluster: &Cluster) -> Result<View, Error> {
+    let mut turns = Turns::new(cluster, 0, PATIENCE);
+    loop {
+        let path = "/admin/cluster";
+        let asked = cluster.send(turns.turn(), Method::GET, path, None::<&()>).await;
+        match asked.and_then(|answer| answer.json()) {
+            Ok(view) => return Ok(view),
+            Err(Fault::Rejected(why) | Fault::Unchanged(why) | Fault::Unknown(why)) => {
+                if !turns.next().await {
+                    return Err(Error::Cluster(format!("{path}: {why}")));
+                }
+            }
+        }
+    }
+}
+
+fn table(nodes: &[Member]) -> String {
+    let mut rows = vec![["NODE", "ROLE", "VOTE", "APPLIED", "HTTP", "PEER"].map(String::from)];
+    rows.extend(nodes.iter().map(|node| {
+        let vote = if node.voter { "yes" } else { "no" };
+        let applied = node.applied.map_or("-".into(), |index| index.to_string());
+        let Member { id, http, peer, role, .. } = node;
+        [id.to_string(), role.clone(), vote.into(), applied, http.clone(), peer.clone()]
+    }));
+    super::status::columns(&rows)
+}
