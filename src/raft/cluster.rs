@@ -96,6 +96,8 @@ pub(super) struct Peers {
     cluster: String,
     id: u64,
     peers: Mutex<BTreeMap<u64, Peer>>,
+    members: Mutex<Members>,
+    /// Looked at by every request.
     quorum_lost: AtomicBool,
     clock: Arc<dyn Clock>,
     skew_told: AtomicBool,
@@ -107,6 +109,7 @@ impl Peers {
             cluster: cluster.to_owned(),
             id,
             peers: Mutex::default(),
+            members: Mutex::new(members.clone()),
             quorum_lost: AtomicBool::new(false),
             clock,
             skew_told: AtomicBool::new(false),
@@ -134,6 +137,7 @@ impl Peers {
                 missed: 0,
             });
         }
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members.clone();
     }
 
     /// Keeps asking, for ever; `members` gives who belongs to the cluster.
@@ -142,18 +146,20 @@ impl Peers {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let members = members();
-            self.follow(&members);
+            self.follow(&members());
             self.ask_all().await;
-            let lost = !members.has_quorum(|id| self.is_lost(id));
-            self.quorum_lost.store(lost, Ordering::Relaxed);
             self.tell_skew();
         }
     }
 
     /// Asks every peer how it is, now.
     pub(super) async fn ask_all(&self) -> Vec<Option<Status>> {
-        join_all(self.links().into_iter().map(|(peer, link)| self.ask(peer, link))).await
+        let asked = self.links().into_iter().map(|(peer, link)| self.ask(peer, link));
+        let answers = join_all(asked).await;
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lost = !members.has_quorum(|id| self.is_lost(id));
+        self.quorum_lost.store(lost, Ordering::Relaxed);
+        answers
     }
 
     async fn ask(&self, peer: u64, link: Link) -> Option<Status> {
