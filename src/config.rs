@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::bindings::Bindings;
 use crate::limits;
+use crate::peer::check_address;
 
 /// The settings of one node.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -273,15 +274,6 @@ fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// Checks that an address is `host:port`; whether there is such a host is seen when it is used.
-pub(crate) fn check_address(address: &str) -> Result<(), String> {
-    let host_and_port = address.rsplit_once(':');
-    let port = host_and_port.and_then(|(host, port)| {
-        (!host.is_empty()).then_some(port).and_then(|port| port.parse::<u16>().ok())
-    });
-    check(port.is_some_and(|port| port > 0), || format!("{address:?} is not host:port"))
-}
-
 fn retention_default() -> u64 {
     limits::RETENTION_MS_DEFAULT
 }
@@ -424,10 +416,10 @@ mod tests {
             let said = parse(&text).unwrap_err();
             assert!(said.contains(named), "{to}: {said}");
         }
-        let many = (3..=4)
+        let many = (3..=8)
             .map(|id| format!("[[nodes]]\nid = {id}\nhttp = \"a:{id}\"\npeer = \"b:{id}\"\n"));
         let text = format!("{FILE}\n{}", many.collect::<String>());
-        assert!(parse(&text).unwrap_err().contains("nodes must be 1 to 3"));
+        assert!(parse(&text).unwrap_err().contains("nodes must be 1 to 7"));
     }
 
     #[test]

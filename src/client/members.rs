@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Fault, Turns};
+use super::status::columns;
 use super::{Endpoints, Error};
 use crate::limits::CLIENT_PAUSE;
 
@@ -79,7 +80,15 @@ struct NewNode {
 /// `GET /admin/cluster`, as far as it is shown here.
 #[derive(Deserialize)]
 struct View {
-    nodes: Vec<Member>,
+    nodes: Vec<Status>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(flatten)]
+    member: Member,
+    role: String,
+    applied: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -87,74 +96,92 @@ struct Member {
     id: u64,
     http: String,
     peer: String,
-    role: String,
     voter: bool,
-    applied: Option<u64>,
+}
+
+/// The answer to a step.
+#[derive(Deserialize)]
+struct Changed {
+    members: Vec<Member>,
 }
 
 /// Carries out the command, and prints the nodes of the cluster as they are then.
+///
+/// After a change these are what the leader says: another node may not know of it yet.
 ///
 /// # Errors
 /// If a step was refused, or no node took it in time.
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let cluster = Cluster::new(args.endpoints.urls)?;
-    match &args.command {
-        Command::List => {}
+    let table = match &args.command {
+        Command::List => statuses(&view(&cluster).await?.nodes),
         Command::Add(new) => {
             add(&cluster, new).await?;
-            promote(&cluster, new, None).await?;
+            promote(&cluster, new, None).await?
         }
         Command::Remove { id, unsafe_without_quorum } => {
             let remove = json!({"remove": {"id": id, "force": unsafe_without_quorum}});
-            step(&cluster, &remove).await?;
+            take(&cluster, &remove).await.map_err(Error::Cluster)?
         }
         Command::Replace { old, new } => {
             add(&cluster, new).await?;
-            promote(&cluster, new, Some(*old)).await?;
+            promote(&cluster, new, Some(*old)).await?
         }
-        Command::TransferLeader { id } => step(&cluster, &json!({"lead": {"id": id}})).await?,
-    }
-    print!("{}", table(&view(&cluster).await?.nodes));
+        Command::TransferLeader { id } => {
+            let lead = json!({"lead": {"id": id}});
+            take(&cluster, &lead).await.map_err(Error::Cluster)?
+        }
+    };
+    print!("{table}");
     Ok(ExitCode::SUCCESS)
 }
 
+/// Adds a node that was perhaps started only a moment ago.
 async fn add(cluster: &Cluster, new: &NewNode) -> Result<(), Error> {
     let NewNode { id, http, peer, .. } = new;
-    step(cluster, &json!({"add": {"id": id, "http": http, "peer": peer}})).await?;
+    let add = json!({"add": {"id": id, "http": http, "peer": peer}});
+    take_when(cluster, &add, NOT_REACHED, PATIENCE).await?;
     eprintln!("node {id} is added, and catches up");
     Ok(())
 }
 
 /// Gives a vote to a node as soon as it has caught up.
-async fn promote(cluster: &Cluster, new: &NewNode, old: Option<u64>) -> Result<(), Error> {
+async fn promote(cluster: &Cluster, new: &NewNode, old: Option<u64>) -> Result<String, Error> {
     let promote = json!({"promote": {"id": new.id, "insteadOf": old}});
-    let deadline = Instant::now() + Duration::from_secs(new.timeout);
+    take_when(cluster, &promote, NOT_CAUGHT_UP, Duration::from_secs(new.timeout)).await
+}
+
+/// What is in the answer about a node that does not answer.
+const NOT_REACHED: &str = "node_not_reached";
+/// What is in the answer about a node that has not caught up.
+const NOT_CAUGHT_UP: &str = "not_caught_up";
+
+/// Takes a step that is refused for a reason which passes.
+async fn take_when(
+    cluster: &Cluster,
+    change: &Value,
+    passing: &str,
+    patience: Duration,
+) -> Result<String, Error> {
+    let deadline = Instant::now() + patience;
     loop {
-        match take(cluster, &promote).await {
-            Ok(()) => return Ok(()),
-            Err(why) if why.contains(NOT_CAUGHT_UP) && Instant::now() < deadline => {
+        match take(cluster, change).await {
+            Err(why) if why.contains(passing) && Instant::now() < deadline => {
                 sleep(CLIENT_PAUSE).await;
             }
-            Err(why) => return Err(Error::Cluster(why)),
+            taken => return taken.map_err(Error::Cluster),
         }
     }
 }
 
-/// What is in the answer about a node that has not caught up.
-const NOT_CAUGHT_UP: &str = "not_caught_up";
-
-async fn step(cluster: &Cluster, change: &Value) -> Result<(), Error> {
-    take(cluster, change).await.map_err(Error::Cluster)
-}
-
-/// Has one step taken by whichever node answers. A step of unknown fate is taken again: it does
-/// nothing the second time.
-async fn take(cluster: &Cluster, change: &Value) -> Result<(), String> {
+/// Has one step taken by whichever node answers, and gives a table of the members. A step of unknown
+/// fate is taken again: it does nothing the second time.
+async fn take(cluster: &Cluster, change: &Value) -> Result<String, String> {
     let mut turns = Turns::new(cluster, 0, PATIENCE);
     loop {
         let sent = cluster.send(turns.turn(), Method::POST, "/admin/members", Some(change)).await;
-        let why = match sent {
-            Ok(_) => return Ok(()),
+        let why = match sent.and_then(|answer| answer.json::<Changed>()) {
+            Ok(changed) => return Ok(changes(&changed.members)),
             Err(Fault::Rejected(why)) => return Err(why),
             Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
         };
@@ -180,13 +207,23 @@ async fn view(cluster: &Cluster) -> Result<View, Error> {
     }
 }
 
-fn table(nodes: &[Member]) -> String {
-    let mut rows = vec![["NODE", "ROLE", "VOTE", "APPLIED", "HTTP", "PEER"].map(String::from)];
+fn statuses(nodes: &[Status]) -> String {
+    let mut rows = vec![["NODE", "VOTE", "HTTP", "PEER", "ROLE", "APPLIED"].map(String::from)];
     rows.extend(nodes.iter().map(|node| {
-        let vote = if node.voter { "yes" } else { "no" };
+        let [id, vote, http, peer] = cells(&node.member);
         let applied = node.applied.map_or("-".into(), |index| index.to_string());
-        let Member { id, http, peer, role, .. } = node;
-        [id.to_string(), role.clone(), vote.into(), applied, http.clone(), peer.clone()]
+        [id, vote, http, peer, node.role.clone(), applied]
     }));
-    super::status::columns(&rows)
+    columns(&rows)
+}
+
+fn changes(members: &[Member]) -> String {
+    let mut rows = vec![["NODE", "VOTE", "HTTP", "PEER"].map(String::from)];
+    rows.extend(members.iter().map(cells));
+    columns(&rows)
+}
+
+fn cells(member: &Member) -> [String; 4] {
+    let vote = if member.voter { "yes" } else { "no" };
+    [member.id.to_string(), vote.into(), member.http.clone(), member.peer.clone()]
 }

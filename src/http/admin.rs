@@ -7,7 +7,6 @@ use axum::response::Response;
 
 use super::body::Payload;
 use super::{Api, json_response};
-use crate::config::check_address;
 use crate::error::{Error, Result};
 use crate::raft::Change;
 
@@ -28,23 +27,17 @@ pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
     json_response(serde_json::to_vec(&report).expect("a report is JSON"))
 }
 
-/// `POST /admin/members`: one step of a change of the cluster's members, see [`Change`].
+/// `POST /admin/members`: one step of a change of the cluster's members, see [`Change`]; gives the
+/// members after it.
 pub(super) async fn members(
     State(api): State<Arc<Api>>,
     Payload(body): Payload,
 ) -> Result<Response> {
     let change: Change = serde_json::from_slice(&body)
         .map_err(|error| Error::invalid("invalid_change", error.to_string()))?;
-    if let Change::Add { id, http, peer } = &change {
-        if *id == 0 {
-            return Err(Error::invalid("invalid_change", "id must be at least 1"));
-        }
-        for address in [http, peer] {
-            check_address(address).map_err(|why| Error::invalid("invalid_change", why))?;
-        }
-    }
-    api.cluster.change(change).await?;
-    Ok(json_response(br#"{"success":true}"#.as_slice()))
+    change.check().map_err(|why| Error::invalid("invalid_change", why))?;
+    let members = api.cluster.change(change).await?;
+    Ok(json_response(serde_json::to_vec(&members).expect("members are JSON")))
 }
 
 /// `GET /admin/hash`: SHA-256 over all of this node's state, and the log index it is the state of.

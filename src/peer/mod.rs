@@ -54,6 +54,18 @@ pub enum Kind {
     Change = 13,
 }
 
+/// Checks that an address is `host:port`; whether there is such a host is seen when it is used.
+///
+/// # Errors
+/// One sentence that names the address.
+pub fn check_address(address: &str) -> Result<(), String> {
+    let host_and_port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match host_and_port.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(1..)) => Ok(()),
+        _ => Err(format!("{address:?} is not host:port")),
+    }
+}
+
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         use Kind::*;

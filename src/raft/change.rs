@@ -112,19 +112,56 @@ impl Code {
     }
 }
 
+/// A node of the cluster, as the leader says after a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub id: u64,
+    /// Whether it has a vote.
+    pub voter: bool,
+    /// Where it listens for clients: `host:port`.
+    pub http: String,
+    /// Where it listens for peers: `host:port`.
+    pub peer: String,
+}
+
+/// What a step gives: all members, by id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// By id.
+    pub members: Vec<Member>,
+}
+
 type Step = std::result::Result<(), Refused>;
+
+impl Change {
+    /// Checks what can be told without the cluster.
+    ///
+    /// # Errors
+    /// One sentence about the member that is wrong.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if let Self::Add { id, http, peer } = self {
+            if *id == 0 {
+                return Err("id must be at least 1".to_owned());
+            }
+            peer::check_address(http)?;
+            peer::check_address(peer)?;
+        }
+        Ok(())
+    }
+}
 
 fn conflict(code: Code, message: impl Into<String>) -> Refused {
     Refused::Conflict { code, message: message.into() }
 }
 
 impl Node {
-    /// Has the leader, wherever it is, make one step.
+    /// Has the leader, wherever it is, make one step; gives the members after it.
     ///
     /// # Errors
     /// `Conflict` if it does not fit what the cluster is; `Unavailable` if no leader could be asked in
     /// time or another change is under way, `Unknown` if the answer did not come in time.
-    pub async fn change(&self, change: Change) -> Result<()> {
+    pub async fn change(&self, change: Change) -> Result<Changed> {
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let mut reason = "no leader could be reached in time".to_owned();
         while Instant::now() < deadline {
@@ -142,7 +179,7 @@ impl Node {
                 Leadership::Nowhere => Err(Refused::Unavailable(reason.clone())),
             };
             match step {
-                Ok(()) => return Ok(()),
+                Ok(changed) => return Ok(changed),
                 Err(Refused::Conflict { code, message }) => {
                     return Err(Error::new(Kind::Conflict, code.word(), message));
                 }
@@ -157,7 +194,7 @@ impl Node {
 
 impl Inner {
     /// Makes one step, if this node leads.
-    pub(super) async fn change(&self, change: Change) -> Step {
+    pub(super) async fn change(&self, change: Change) -> std::result::Result<Changed, Refused> {
         let Leadership::Here { .. } = self.leadership() else {
             return Err(Refused::Unavailable("this node does not lead".to_owned()));
         };
@@ -169,7 +206,15 @@ impl Inner {
             Change::Promote { id, instead_of, force } => self.promote(id, instead_of, force).await,
             Change::Remove { id, force } => self.remove(id, force).await,
             Change::Lead { id } => self.lead(id).await,
-        }
+        }?;
+        let members = self.members();
+        let member = |(id, at): (&u64, &NodeAddress)| Member {
+            id: *id,
+            voter: members.is_voter(*id),
+            http: at.http.clone(),
+            peer: at.peer.clone(),
+        };
+        Ok(Changed { members: members.nodes.iter().map(member).collect() })
     }
 
     async fn add(&self, id: u64, node: NodeAddress) -> Step {

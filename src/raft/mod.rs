@@ -49,7 +49,7 @@ use std::path::PathBuf;
 use openraft::{Config, SnapshotPolicy};
 
 pub use apply::{Progress, StateMachine};
-pub use change::Change;
+pub use change::{Change, Changed, Member};
 pub use cluster::{Role, Status};
 pub use disk::Disk;
 pub use node::{Leadership, Node, ProposeError};
