@@ -86,9 +86,19 @@ struct Peer {
     address: String,
     link: Link,
     status: Option<Status>,
-    /// How far its wall clock is ahead of this node's, in ms.
-    ahead_ms: i64,
+    /// When it said so, by this node's monotonic clock.
+    at: Duration,
     missed: u32,
+}
+
+impl Peer {
+    /// How far its wall clock is ahead of this node's now, in ms: by what it said, and the monotonic time
+    /// since. A difference taken when it said so would not show that this node's clock has jumped.
+    fn ahead_ms(&self, wall_ms: u64, now: Duration) -> Option<i64> {
+        let said_ms = self.status.as_ref()?.wall_ms;
+        let since_ms = u64::try_from(now.saturating_sub(self.at).as_millis()).ok()?;
+        Some(said_ms.saturating_add(since_ms).cast_signed() - wall_ms.cast_signed())
+    }
 }
 
 /// The other nodes, and links to them for what is neither entries nor snapshots.
@@ -133,7 +143,7 @@ impl Peers {
                 address: node.peer.clone(),
                 link: self.link_to(*id, node),
                 status: None,
-                ahead_ms: 0,
+                at: Duration::ZERO,
                 missed: 0,
             });
         }
@@ -163,9 +173,9 @@ impl Peers {
     }
 
     async fn ask(&self, peer: u64, link: Link) -> Option<Status> {
-        let sent_ms = self.clock.wall_ms();
+        let sent = self.clock.monotonic();
         let status = status_of(&link).await;
-        let middle_ms = sent_ms.midpoint(self.clock.wall_ms());
+        let middle = (sent + self.clock.monotonic()) / 2;
         let mut peers = self.peers();
         // It may have been removed meanwhile.
         let known = peers.get_mut(&peer)?;
@@ -174,7 +184,7 @@ impl Peers {
                 if known.missed >= MISSED_MAX {
                     tracing::info!(peer, "a peer answers again");
                 }
-                known.ahead_ms = status.wall_ms.cast_signed() - middle_ms.cast_signed();
+                known.at = middle;
                 known.status = Some(status.clone());
                 known.missed = 0;
             }
@@ -245,9 +255,10 @@ impl Peers {
     /// peer nobody can say who is wrong, so both clocks must agree; alone, a node trusts itself.
     pub(super) fn clock_is_trusted(&self) -> bool {
         let peers = self.peers();
-        let answering =
-            peers.values().filter(|peer| peer.missed < MISSED_MAX && peer.status.is_some());
-        let mut ahead: Vec<i64> = answering.map(|peer| peer.ahead_ms).collect();
+        let (wall_ms, now) = (self.clock.wall_ms(), self.clock.monotonic());
+        let answering = peers.values().filter(|peer| peer.missed < MISSED_MAX);
+        let mut ahead: Vec<i64> =
+            answering.filter_map(|peer| peer.ahead_ms(wall_ms, now)).collect();
         if ahead.is_empty() {
             return peers.is_empty();
         }
@@ -288,4 +299,69 @@ pub(super) async fn status_of(link: &Link) -> Option<Status> {
     codec::decode::<Status>(&reply)
         .inspect_err(|error| tracing::warn!(%error, "a status cannot be read"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// Both clocks, in ms.
+    #[derive(Default)]
+    struct Hands {
+        wall_ms: AtomicU64,
+        monotonic_ms: AtomicU64,
+    }
+
+    impl Clock for Hands {
+        fn wall_ms(&self) -> u64 {
+            self.wall_ms.load(Ordering::Relaxed)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
+        }
+    }
+
+    fn status(id: u64, wall_ms: u64) -> Status {
+        Status {
+            id,
+            role: Role::Follower,
+            leader: None,
+            term: 1,
+            last_log: None,
+            applied: None,
+            ready: true,
+            formed: true,
+            wall_ms,
+            clock_trusted: true,
+            disk: Disk::Ample,
+            members: BTreeSet::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_jumps_is_not_trusted_from_that_moment_on() {
+        const HOUR_MS: u64 = 3_600_000;
+        let nodes = (1..=3).map(|id| (id, NodeAddress::default())).collect();
+        let hands = Arc::new(Hands::default());
+        hands.wall_ms.store(10 * HOUR_MS, Ordering::Relaxed);
+        let peers = Peers::new("test", 1, &Members::all(&nodes), hands.clone());
+        assert!(!peers.clock_is_trusted(), "nobody has said anything yet");
+        for (id, peer) in peers.peers().iter_mut() {
+            peer.status = Some(status(*id, 10 * HOUR_MS + 1000));
+        }
+        assert!(peers.clock_is_trusted());
+        // Time passes, and the peers have said nothing new.
+        hands.monotonic_ms.store(60_000, Ordering::Relaxed);
+        hands.wall_ms.store(10 * HOUR_MS + 60_000, Ordering::Relaxed);
+        assert!(peers.clock_is_trusted());
+        for jumped_ms in [11 * HOUR_MS, 9 * HOUR_MS] {
+            hands.wall_ms.store(jumped_ms, Ordering::Relaxed);
+            assert!(!peers.clock_is_trusted());
+        }
+        hands.wall_ms.store(10 * HOUR_MS + 60_000, Ordering::Relaxed);
+        assert!(peers.clock_is_trusted());
+    }
 }
