@@ -2,8 +2,8 @@
 //! integers, led by a version byte.
 //!
 //! A value of another version than this build knows is refused, never guessed at. Decoding is
-//! bounded: a length inside a value that claims more than [`limits::FRAME_BYTES_MAX`] is an error
-//! and not an allocation.
+//! bounded: a length inside a value that claims far more than the value's own bytes is an error and
+//! not an allocation.
 
 use std::io;
 
@@ -15,11 +15,15 @@ use crate::limits;
 /// The version of everything that this build writes: stored values, log entries and frames.
 pub const VERSION: u8 = 2;
 
-const CONFIG: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Varint,
-    bincode::config::Limit<{ limits::FRAME_BYTES_MAX }>,
-> = bincode::config::standard().with_limit::<{ limits::FRAME_BYTES_MAX }>();
+const CONFIG: bincode::config::Configuration = bincode::config::standard();
+
+/// A value of at most so many bytes may claim [`SMALL_CLAIM`], one of up to [`MEDIUM`] may claim
+/// [`MEDIUM_CLAIM`], and a larger one what a frame holds. bincode counts a number of one byte as the
+/// eight that it may have, so a claim has to be allowed more than what is there.
+const SMALL: usize = 4 * 1024;
+const SMALL_CLAIM: usize = 16 * SMALL;
+const MEDIUM: usize = 256 * 1024;
+const MEDIUM_CLAIM: usize = 16 * MEDIUM;
 
 /// Encodes `value` behind the version byte.
 ///
@@ -50,12 +54,25 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
             "a value of version {version}, this build knows version {VERSION}"
         )));
     }
-    let (value, read) = bincode::serde::decode_from_slice(body, CONFIG)
-        .map_err(|error| invalid(format!("undecodable value: {error}")))?;
+    let decoded = if body.len() <= SMALL {
+        decode_within::<T, SMALL_CLAIM>(body)
+    } else if body.len() <= MEDIUM {
+        decode_within::<T, MEDIUM_CLAIM>(body)
+    } else {
+        decode_within::<T, { limits::FRAME_BYTES_MAX }>(body)
+    };
+    let (value, read) = decoded.map_err(|error| invalid(format!("undecodable value: {error}")))?;
     if read != body.len() {
         return Err(invalid(format!("{} bytes left over behind a value", body.len() - read)));
     }
     Ok(value)
+}
+
+/// Decodes a value that may claim `LIMIT` bytes: bincode knows limits only as constants.
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+    body: &[u8],
+) -> Result<(T, usize), bincode::error::DecodeError> {
+    bincode::serde::decode_from_slice(body, CONFIG.with_limit::<LIMIT>())
 }
 
 fn invalid(message: impl Into<String>) -> io::Error {
