@@ -151,6 +151,9 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 5_000;
 
 /// One frame between peers: a log entry, or many, or a piece of a snapshot.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The first frame of each side of a connection: nothing is known of the other yet. Room for the
+/// names of two clusters in a refusal, every byte of them escaped.
+pub const GREETING_BYTES_MAX: usize = 16 * 1024;
 /// Entries' bytes that one append carries to a follower, if more than one entry.
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Appends that a leader has under way to one follower.
@@ -237,6 +240,10 @@ const _: () = assert!(
     "an append with one entry more than its budget must fit into a frame"
 );
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
+const _: () = assert!(
+    16 * NAME_BYTES_MAX < GREETING_BYTES_MAX && GREETING_BYTES_MAX < FRAME_BYTES_MAX,
+    "a greeting must fit, and is the smaller frame"
+);
 const _: () = assert!(
     CLIENT_FIRST_REQUEST_TIMEOUT.as_millis() < CLIENT_IDLE_TIMEOUT.as_millis(),
     "a connection's first request must be the more urgent one"

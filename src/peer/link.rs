@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::{Hello, Kind, REPLY_DONE, framed};
+use super::{Hello, Kind, REPLY_DONE, framed, widen};
 use crate::codec;
 use crate::limits;
 
@@ -114,6 +114,7 @@ async fn connect(
     };
     codec::decode::<Result<(), String>>(&welcome)?
         .map_err(|refusal| io::Error::new(io::ErrorKind::ConnectionRefused, refusal))?;
+    widen(&mut connection);
     Ok(connection)
 }
 

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::{Hello, Kind, PROTOCOL, REPLY_DONE, REPLY_FAILED, framed};
+use super::{Hello, Kind, PROTOCOL, REPLY_DONE, REPLY_FAILED, framed, widen};
 use crate::codec;
 use crate::limits;
 
@@ -103,6 +103,7 @@ async fn converse(
         tracing::warn!(from = hello.from, refusal, "refused a peer");
         return Ok(());
     }
+    widen(&mut connection);
 
     let (mut sink, mut stream) = connection.split();
     let (replies, mut done) = mpsc::channel::<Reply>(CONCURRENCY_MAX);

@@ -67,7 +67,8 @@ pub fn check_address(address: &str) -> Result<(), String> {
 }
 
 impl Kind {
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The kind that a frame's byte says.
+    pub fn from_byte(byte: u8) -> Option<Self> {
         use Kind::*;
         [
             Append,
@@ -113,6 +114,13 @@ impl Hello {
     }
 }
 
+/// A connection on which greetings may come. A frame's length is memory that is set aside before the
+/// frame is there, so whoever has not greeted gets little.
 fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
-    LengthDelimitedCodec::builder().max_frame_length(limits::FRAME_BYTES_MAX).new_framed(stream)
+    LengthDelimitedCodec::builder().max_frame_length(limits::GREETING_BYTES_MAX).new_framed(stream)
+}
+
+/// Lets frames of any size through that is allowed, once both sides have greeted.
+fn widen(connection: &mut Framed<TcpStream, LengthDelimitedCodec>) {
+    connection.codec_mut().set_max_frame_length(limits::FRAME_BYTES_MAX);
 }
