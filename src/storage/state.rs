@@ -59,6 +59,7 @@ impl StateStore {
     /// file that names the one in force is not there.
     pub fn open(dir: &Path, options: StateOptions) -> io::Result<Self> {
         files::create_dirs(dir)?;
+        let there = numbers(dir)?;
         let number = match files::read_if_there(&dir.join(CURRENT))? {
             Some(bytes) => std::str::from_utf8(&bytes)
                 .ok()
@@ -68,7 +69,7 @@ impl StateStore {
                     files::damaged(&dir.join(CURRENT), message)
                 })?,
             None => {
-                if !numbers(dir)?.is_empty() {
+                if !there.is_empty() {
                     let message = format!("there are states and no {CURRENT}; {}", files::REBUILD);
                     return Err(files::damaged(dir, message));
                 }
@@ -77,7 +78,12 @@ impl StateStore {
                 FIRST
             }
         };
-        for other in numbers(dir)?.into_iter().filter(|other| *other != number) {
+        // Before anything is removed: else a file that names another state would be the end of this.
+        if !there.is_empty() && !there.contains(&number) {
+            let message = format!("names state {number}, which is not there; {}", files::REBUILD);
+            return Err(files::damaged(&dir.join(CURRENT), message));
+        }
+        for other in there.into_iter().filter(|other| *other != number) {
             files::remove_dir(&folder(dir, other))?;
         }
         let memory = Memory::new(&options);

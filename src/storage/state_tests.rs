@@ -80,6 +80,30 @@ fn a_kill_leaves_the_state_of_the_last_flush_and_a_close_flushes() {
 }
 
 #[test]
+fn a_damaged_name_of_the_state_in_force_removes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let state = open(dir.path());
+    commit(&state, 1);
+    drop(state);
+    let name = dir.path().join(CURRENT);
+    for damaged in ["", "3\n", "11\n", "q\n", "1"] {
+        fs::write(&name, damaged).unwrap();
+        match StateStore::open(dir.path(), OPTIONS) {
+            // A line end is missed by nobody.
+            Ok(state) => assert_eq!((damaged, state.marks().unwrap().index), ("1", Some(1))),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}"),
+        }
+    }
+    // Nor is an empty state made beside one that another name is for.
+    fs::rename(folder(dir.path(), 1), folder(dir.path(), 3)).unwrap();
+    fs::write(&name, "1\n").unwrap();
+    assert!(StateStore::open(dir.path(), OPTIONS).is_err());
+    fs::write(&name, "3\n").unwrap();
+    let state = open(dir.path());
+    assert_eq!(consistent(&state, &state.marks().unwrap()), Some(1));
+}
+
+#[test]
 fn tables_that_fill_up_by_themselves_reach_the_disk_together() {
     let dir = TempDir::new().unwrap();
     let options = StateOptions { write_buffer_bytes: 1 << 20, ..OPTIONS };
