@@ -131,7 +131,7 @@ pub(super) fn tick(
     let (from, to) = keys::alarms_between(Alarm::Window, *from_ms, now_ms);
     let due = rows.scan(Table::Alarm, &from, &to, limit)?;
     // Every alarm is set for a time that is yet to come.
-    *from_ms = now_ms + 1;
+    *from_ms = now_ms.saturating_add(1);
     let mut ended = 0;
     for (alarm, _) in &due {
         let (_, key) = keys::split_alarm(alarm).ok_or_else(|| damaged("an alarm's key"))?;
