@@ -30,9 +30,17 @@ const MEDIUM_CLAIM: usize = 16 * MEDIUM;
 /// # Panics
 /// If `value` cannot be encoded, which no type of ours can cause: all have a known length.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    encode_as(VERSION, value)
+}
+
+/// Encodes `value` behind a version byte of its own.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_as<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     // Most values, a limiter's cell among them, fit without growing.
     let mut bytes = Vec::with_capacity(64);
-    bytes.push(VERSION);
+    bytes.push(version);
     encode_into(value, &mut bytes);
     bytes
 }
@@ -48,10 +56,18 @@ pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
 /// `InvalidData` if the version is not this build's or the bytes are not such a value,
 /// bytes left over included.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    decode_as(VERSION, bytes)
+}
+
+/// Decodes what [`encode_as`] wrote with this version.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_as<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> io::Result<T> {
     let (version, body) = bytes.split_first().ok_or_else(|| invalid("an empty value"))?;
-    if *version != VERSION {
+    if *version != known {
         return Err(invalid(format!(
-            "a value of version {version}, this build knows version {VERSION}"
+            "a value of version {version}, this build knows version {known}"
         )));
     }
     let decoded = if body.len() <= SMALL {

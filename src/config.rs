@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::bindings::Bindings;
 use crate::limits;
+use crate::machine::{VERSION_MAX, VERSION_MIN};
 use crate::peer::check_address;
 
 /// The settings of one node.
@@ -42,6 +43,10 @@ pub struct Settings {
     /// Bytes of log after which a snapshot is made, and the log before it goes.
     #[serde(default = "snapshot_log_bytes_default")]
     pub snapshot_log_bytes: u64,
+    /// The newest version of commands that this node takes part in, so that an upgrade can be taken
+    /// back: as long as one node holds it low, no log has what an earlier build does not know.
+    #[serde(default = "version_max_default")]
+    pub version_max: u8,
     /// When nodes hold elections.
     #[serde(default)]
     pub raft: RaftSettings,
@@ -137,6 +142,7 @@ impl Settings {
             environment: None,
             retention_ms: limits::RETENTION_MS_DEFAULT,
             snapshot_log_bytes: snapshot_log_bytes_default(),
+            version_max: VERSION_MAX,
             raft: RaftSettings::default(),
             storage: StorageSettings::default(),
             nodes: vec![Node {
@@ -189,6 +195,9 @@ impl Settings {
     fn validate_nodes(&self) -> Result<(), String> {
         check((1..=limits::NODES_MAX).contains(&self.nodes.len()), || {
             format!("nodes must be 1 to {}", limits::NODES_MAX)
+        })?;
+        check((VERSION_MIN..=VERSION_MAX).contains(&self.version_max), || {
+            format!("version_max must be {VERSION_MIN} to {VERSION_MAX}")
         })?;
         let mut ids = BTreeSet::new();
         let mut addresses = BTreeSet::new();
@@ -276,6 +285,10 @@ fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
 
 fn retention_default() -> u64 {
     limits::RETENTION_MS_DEFAULT
+}
+
+fn version_max_default() -> u8 {
+    VERSION_MAX
 }
 
 fn snapshot_log_bytes_default() -> u64 {

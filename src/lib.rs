@@ -13,8 +13,8 @@
 //! - [`peer`]: the wire between nodes
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
-//! Beside the rooms: [`bindings`], [`clock`], [`codec`], [`config`], [`error`], [`limits`],
-//! [`telemetry`].
+//! Beside the rooms: [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`], [`error`],
+//! [`limits`], [`telemetry`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod bindings;
@@ -22,7 +22,10 @@ pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod descriptors;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod limits;
 pub mod machine;

@@ -66,6 +66,8 @@ pub const QUERIES_MAX: usize = 16;
 
 /// Connections that a node keeps from its clients.
 pub const CLIENT_CONNECTIONS_MAX: usize = 4096;
+/// File descriptors that clients' connections leave for the database's files and for peers.
+pub const DESCRIPTORS_RESERVED: usize = 1024;
 /// A connection on which no whole request head came within this time is closed.
 pub const CLIENT_FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which no further request head came within this time is closed. Longer than
@@ -101,6 +103,8 @@ pub const REFUSALS_REMEMBERED: usize = 256 * 1024;
 pub const GROUP_COMMANDS_MAX: usize = 1024;
 /// Bytes of commands in one group; a single command may exceed it.
 pub const GROUP_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A group as it is forwarded to the leader: more than one that a node makes of what is let in.
+pub const FORWARD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Groups that one node has under way at once.
 pub const GROUPS_IN_FLIGHT_MAX: usize = 2;
 /// Groups that wait on the leader to be proposed.
@@ -232,11 +236,16 @@ const _: () = assert!(
     "an entry with the largest details must fit into a body"
 );
 const _: () = assert!(
-    BATCH_BYTES_MAX + GROUP_BYTES_MAX + 2 * BODY_BYTES_MAX < FRAME_BYTES_MAX,
+    BATCH_BYTES_MAX + FORWARD_BYTES_MAX < FRAME_BYTES_MAX,
     "the largest log entry must fit into a frame"
 );
 const _: () = assert!(
-    APPEND_BYTES_MAX + BATCH_BYTES_MAX + GROUP_BYTES_MAX + 2 * BODY_BYTES_MAX < FRAME_BYTES_MAX,
+    GROUP_BYTES_MAX + 2 * BODY_BYTES_MAX + GROUP_COMMANDS_MAX * 2 * OBJECT_NAME_BYTES_MAX
+        < FORWARD_BYTES_MAX,
+    "the largest group, with what its size leaves out of each command, must be taken"
+);
+const _: () = assert!(
+    APPEND_BYTES_MAX + BATCH_BYTES_MAX + FORWARD_BYTES_MAX < FRAME_BYTES_MAX,
     "an append with one entry more than its budget must fit into a frame"
 );
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);

@@ -16,9 +16,10 @@ use tokio::time::{sleep, timeout};
 use crate::clock::SystemClock;
 use crate::codec;
 use crate::config::Settings;
+use crate::descriptors;
 use crate::http::{self, Api};
 use crate::limits;
-use crate::peer::{self, Handler, Kind, Ordered, Reply};
+use crate::peer::{self, Handler, Kind, Ordered, Reply, Tcp};
 use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings};
 use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
@@ -66,6 +67,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let bindings = settings.bindings()?;
+    let connections_max = descriptors::raise();
     // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
     let clients = listen("clients", settings.http()).await?;
     let peers = listen("peers", settings.peer()).await?;
@@ -85,7 +87,7 @@ pub async fn run(
 
     let api = Api::new(proposals.proposer, node.reads().clone(), node.clone(), bindings);
     let (stop, stopping) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(clients, http::router(api), async {
+    let serving = tokio::spawn(http::serve(clients, connections_max, http::router(api), async {
         // Dropped or sent: both mean that it is time.
         let _ = stopping.await;
     }));
@@ -153,8 +155,9 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
         election_max_ms: settings.raft.election_max_ms,
         snapshot_log_bytes: settings.snapshot_log_bytes,
         disk_reserve_bytes: settings.storage.disk_reserve_bytes,
+        version_max: settings.version_max,
     };
-    Node::start(raft, clock, log, state, snapshots).await
+    Node::start(raft, clock, Arc::new(Tcp), Arc::new(log), Arc::new(state), snapshots).await
 }
 
 type Stores = (LogStore, StateStore, Snapshots);
@@ -177,9 +180,11 @@ pub(crate) async fn open_stores(settings: &Settings) -> io::Result<Stores> {
 }
 
 /// Answers what other nodes ask: Raft's requests, and groups for the leader.
-struct PeerRequests {
-    node: Node,
-    leader: Leader,
+pub struct PeerRequests {
+    /// For Raft's requests.
+    pub node: Node,
+    /// For the groups.
+    pub leader: Leader,
 }
 
 impl Handler for PeerRequests {
@@ -193,6 +198,10 @@ impl Handler for PeerRequests {
         Box::pin(async move {
             if kind != Kind::Forward {
                 return node.answer(from, kind, &payload).await;
+            }
+            // In a log entry that is too large for a frame it would never reach the followers.
+            if payload.len() > limits::FORWARD_BYTES_MAX {
+                return Err(io::Error::other("a group larger than any node makes"));
             }
             // No caller waits for longer; its place on the connection is for others.
             let submitted = leader.submit(codec::decode(&payload)?);

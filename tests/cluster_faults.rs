@@ -148,19 +148,7 @@ async fn a_follower_is_wiped_and_rejoins_by_snapshot() {
     // Not many workers: a log entry holds as many commands as wait, and it is entries that count.
     let load = Load::start(cluster.api(), &others, 4);
     for id in &others {
-        wait_until(
-            &format!("node {id} has a snapshot and a log without its beginning"),
-            async || {
-                let log = cluster.log(*id);
-                let line = log.lines().rfind(|line| line.contains("built a snapshot"));
-                let applied = line.and_then(|line| {
-                    line.rsplit_once("applied=")?.1.split(' ').next()?.parse().ok()
-                });
-                // The newest 512 entries stay in the log.
-                if applied > Some(1000u64) { Ok(()) } else { Err(format!("applied {applied:?}")) }
-            },
-        )
-        .await;
+        cluster.wait_log_cut(*id).await;
     }
     cluster.kill(wiped);
     cluster.wipe(wiped);

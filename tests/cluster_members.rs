@@ -126,6 +126,14 @@ async fn a_dead_machine_is_replaced_under_load() {
     assert_eq!(votes(&table), [(1, true), (2, true), (4, true)]);
     cluster.wait_ready_one(4).await;
     load.progress(SOME).await;
+    // One that lost its disk finds a leader that its settings do not name.
+    change(&cluster, &[1], &["transfer-leader", "4"]).await;
+    cluster.kill(2);
+    cluster.wipe(2);
+    cluster.restart(2);
+    cluster.wait_ready_one(2).await;
+    assert_eq!(cluster.leader().await, 4);
+    load.progress(SOME).await;
     // The new one counts: without another of the old ones it is the majority.
     cluster.kill(1);
     load.progress(SOME).await;

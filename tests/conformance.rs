@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tallykeep::clock::SystemClock;
+use tallykeep::machine::VERSION_MAX;
 use tallykeep::raft::log::Log;
 use tallykeep::raft::{StateMachine, TypeConfig};
 use tallykeep::storage::{Flushed, LogStore, Snapshots, StateOptions, StateStore};
@@ -24,8 +25,9 @@ impl StoreBuilder<TypeConfig, Log, StateMachine, TempDir> for Builder {
         let log = LogStore::open(&dir.path().join("log"), flushed, 1 << 20).expect("a new log");
         let snapshots = Snapshots::open(dir.path()).expect("no snapshots");
         let clock = Arc::new(SystemClock::new());
-        let (machine, _) = StateMachine::open(state, snapshots, clock).expect("a new machine");
-        Ok((dir, Log::new(log), machine))
+        let (machine, _) = StateMachine::open(Arc::new(state), snapshots, clock, VERSION_MAX)
+            .expect("a new machine");
+        Ok((dir, Log::new(Arc::new(log)), machine))
     }
 }
 

@@ -11,10 +11,10 @@ mod body;
 mod check;
 mod error;
 mod export;
-mod json;
+pub(crate) mod json;
 mod linger;
-mod objects;
-mod parameters;
+pub(crate) mod objects;
+pub(crate) mod parameters;
 mod serve;
 #[cfg(test)]
 mod tests;

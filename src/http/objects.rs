@@ -9,7 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::Api;
-use crate::bindings::{Binding, Class};
+use crate::bindings::{Binding, Bindings, Class};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::ObjectRef;
@@ -28,7 +28,7 @@ impl FromRequestParts<Arc<Api>> for Limiter {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
-        object(parts.uri.path(), api, Class::RateLimiter).map(|(object, _)| Self(object))
+        object(parts.uri.path(), &api.bindings, Class::RateLimiter).map(|(object, _)| Self(object))
     }
 }
 
@@ -36,13 +36,17 @@ impl FromRequestParts<Arc<Api>> for Shard {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
-        let (object, binding) = object(parts.uri.path(), api, Class::AuditLogger)?;
+        let (object, binding) = object(parts.uri.path(), &api.bindings, Class::AuditLogger)?;
         Ok(Self { object, key: *binding.namespace.key() })
     }
 }
 
 /// The object of `/do/{binding}/{name or id}/{which}/…`, and its binding, if that is of `class`.
-fn object<'a>(path: &str, api: &'a Api, class: Class) -> Result<(ObjectRef, &'a Binding)> {
+pub(crate) fn object<'a>(
+    path: &str,
+    bindings: &'a Bindings,
+    class: Class,
+) -> Result<(ObjectRef, &'a Binding)> {
     let mut segments = path.split('/').skip(2);
     // The router lets an empty segment pass. workerd knows an object of the empty name, but a path
     // with `//` in it is one that proxies shorten.
@@ -51,10 +55,8 @@ fn object<'a>(path: &str, api: &'a Api, class: Class) -> Result<(ObjectRef, &'a 
         return Err(not_found(format!("there is no route {path}")));
     };
     let name = percent_decode(binding, "the binding's name")?;
-    let binding = api
-        .bindings
-        .get(&name)
-        .ok_or_else(|| not_found(format!("there is no binding {name:?}")))?;
+    let binding =
+        bindings.get(&name).ok_or_else(|| not_found(format!("there is no binding {name:?}")))?;
     if binding.class != class {
         let class = binding.class.name();
         return Err(not_found(format!("{name} binds the class {class}, which has no such route")));

@@ -9,7 +9,7 @@ use crate::query::{Filter, Order};
 
 /// How entries are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// `{"entries":[…],"count":n}`; the count comes last, when it is known.
     Json,
     /// One entry a line.
@@ -20,16 +20,16 @@ pub(super) enum Format {
 }
 
 /// What a query string asks for.
-pub(super) struct Parameters {
-    pub(super) format: Format,
-    pub(super) filter: Filter,
+pub(crate) struct Parameters {
+    pub(crate) format: Format,
+    pub(crate) filter: Filter,
 }
 
 /// Reads a query string, form-encoded as browsers and `URLSearchParams` do.
 ///
 /// A parameter that is unknown, or there twice, is refused: an auditor who mistypes a filter must
 /// not take the whole log for the part of it that was asked for.
-pub(super) fn parameters(text: &str) -> Result<Parameters> {
+pub(crate) fn parameters(text: &str) -> Result<Parameters> {
     let (mut format, mut csv_escape, mut order) = (None, None, None);
     let (mut start_ms, mut end_ms) = (None, None);
     let (mut type_, mut action, mut user_id, mut ip) = (None, None, None, None);

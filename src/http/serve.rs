@@ -42,12 +42,15 @@ use crate::limits;
 /// How long to wait before accepting again, when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `shutdown` is ready, and then ends what is under way.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-    let bounds = Bounds {
-        connections_max: limits::CLIENT_CONNECTIONS_MAX,
-        first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
-    };
+/// Serves `router` on at most `connections_max` connections of `listener` until `shutdown` is ready,
+/// and then ends what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    connections_max: usize,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let bounds = Bounds { connections_max, first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT };
     serve_within(bounds, listener, router, shutdown).await;
 }
 

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::machine::Namespace;
+use crate::machine::{Namespace, VERSION_MAX};
+use crate::peer::Tcp;
 use crate::propose;
 use crate::raft::{NodeAddress, RaftSettings};
 use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
@@ -42,13 +43,17 @@ async fn lonely_node(dir: &Path) -> Node {
         election_max_ms: 600,
         snapshot_log_bytes: u64::MAX,
         disk_reserve_bytes: 0,
+        version_max: VERSION_MAX,
     };
     let options = StateOptions { block_cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
     let state = StateStore::open(&dir.join("state"), options).unwrap();
     let log = LogStore::open(&dir.join("log"), state.flushed(), 1 << 20).unwrap();
     let snapshots = Snapshots::open(dir).unwrap();
     let clock = Arc::new(SystemClock::new());
-    let node = Node::start(settings, clock, log, state, snapshots).await.unwrap();
+    let node =
+        Node::start(settings, clock, Arc::new(Tcp), Arc::new(log), Arc::new(state), snapshots)
+            .await
+            .unwrap();
     while node.check_quorum().is_ok() {
         // Asks the peers, who do not answer.
         node.report().await;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::object::{NamespaceId, ObjectRef};
+use super::version::VERSION_MIN;
 
 /// One log entry: everything the leader proposed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,11 @@ pub enum Command {
     Append(Append),
     /// Ends windows and removes entries that are due. Only outside a session.
     Tick(Tick),
+    /// From here on the log may hold commands up to this version. Only outside a session.
+    Raise {
+        /// See [`super::VERSION_MAX`].
+        version: u8,
+    },
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -70,6 +76,26 @@ pub enum Stamped<'a> {
     Append(Append),
     /// See [`Command::Tick`].
     Tick(&'a Tick),
+    /// See [`Command::Raise`].
+    Raise {
+        /// See [`super::VERSION_MAX`].
+        version: u8,
+    },
+}
+
+impl Stamped<'_> {
+    /// The first version of commands that has this one.
+    pub fn version(&self) -> u8 {
+        match self {
+            Self::OpenSession { .. }
+            | Self::Check(_)
+            | Self::Reset(_)
+            | Self::Append(_)
+            | Self::Tick(_) => VERSION_MIN,
+            // Who does not know the version that is raised to must not go on.
+            Self::Raise { version } => *version,
+        }
+    }
 }
 
 /// A change as a node asks for it: like [`Command`], but not yet stamped by the leader.
@@ -88,6 +114,11 @@ pub enum Request {
     Log(Draft),
     /// See [`Command::Tick`].
     Tick(Tick),
+    /// See [`Command::Raise`].
+    Raise {
+        /// See [`super::VERSION_MAX`].
+        version: u8,
+    },
 }
 
 /// Guide, "POST /check": a fixed window that starts at the first admitted request.
@@ -213,6 +244,7 @@ mod tests {
             (Stamped::Reset(&reset), Command::Reset(reset.clone())),
             (Stamped::Append(append.clone()), Command::Append(append)),
             (Stamped::Tick(&tick), Command::Tick(tick.clone())),
+            (Stamped::Raise { version: 9 }, Command::Raise { version: 9 }),
         ] {
             let read: Command = codec::decode(&codec::encode(&stamped)).unwrap();
             assert_eq!(read, command);

@@ -139,6 +139,10 @@ impl Runner {
             let retention_ms = number(args, "retention")?.unwrap_or(u64::MAX);
             return Ok(vec![Command::Tick(Tick { retention_ms })]);
         }
+        if name == "raise" {
+            let version = number(args, "to")?.ok_or("to which version?")?;
+            return Ok(vec![Command::Raise { version: u8::try_from(version)? }]);
+        }
         let subject = args.next_pos().ok_or("of whom?")?;
         let repeat = number(args, "repeat")?;
         let spread = args.take_key("spread").is_some();
@@ -435,6 +439,7 @@ fn show_outcome(outcome: &Outcome) -> String {
             format!("ticked: {windows} windows, {entries} entries, {shards} shards{more}")
         }
         Outcome::Refused(refusal) => format!("not carried out: {refusal:?}"),
+        Outcome::Raised { version } => format!("raised to {version}"),
     }
 }
 

@@ -19,6 +19,8 @@ use super::object::{NamespaceId, ObjectRef};
 
 /// The machine's registers.
 pub const MACHINE: &[u8] = b"machine";
+/// The register of the version of commands; without it the log holds those of the first builds.
+pub const VERSION: &[u8] = b"version";
 
 /// What an alarm row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

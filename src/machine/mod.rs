@@ -32,6 +32,7 @@ pub mod object;
 mod outcome;
 pub mod session;
 mod table;
+mod version;
 
 use std::io;
 
@@ -45,6 +46,7 @@ pub use command::{
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
 pub use outcome::{Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};
 pub use table::{Row, Table, View, Write};
+pub use version::{VERSION_MAX, VERSION_MIN, check_version};
 
 use session::{Sessions, Standing};
 use table::Overlay;
@@ -57,6 +59,8 @@ use crate::limits;
 pub struct Machine {
     registers: Registers,
     sessions: Sessions,
+    /// Up to which version the log may hold commands.
+    version: u8,
 }
 
 /// What is stored of the machine itself.
@@ -88,7 +92,16 @@ impl Machine {
     /// # Errors
     /// If the view cannot be read or holds what this build does not understand.
     pub fn load(view: &dyn View) -> io::Result<Self> {
-        Ok(Self { registers: Registers::load(view)?, sessions: Sessions::load(view)? })
+        Ok(Self {
+            registers: Registers::load(view)?,
+            sessions: Sessions::load(view)?,
+            version: version::load(view)?,
+        })
+    }
+
+    /// Up to which version the log may hold commands now: at least [`VERSION_MIN`].
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// The time of the last batch, in ms since the Unix epoch.
@@ -162,7 +175,7 @@ impl Machine {
             Command::Append(append) => {
                 audit::append(rows, now_ms, &mut self.registers.shards, append)
             }
-            Command::OpenSession { .. } | Command::Tick(_) => {
+            Command::OpenSession { .. } | Command::Tick(_) | Command::Raise { .. } => {
                 Ok(Outcome::Refused(Refusal::Misplaced))
             }
         }
@@ -190,6 +203,14 @@ impl Machine {
                 let mut done = Ticked { windows, more, ..Ticked::default() };
                 audit::tick(rows, now_ms, tick.retention_ms, &mut done)?;
                 Ok(Outcome::Ticked(done))
+            }
+            Command::Raise { version } => {
+                if *version > self.version {
+                    self.version = *version;
+                    let key = keys::VERSION.to_vec();
+                    rows.put(Table::Register, key, codec::encode(version));
+                }
+                Ok(Outcome::Raised { version: self.version })
             }
             Command::Check(_) | Command::Reset(_) | Command::Append(_) => {
                 Ok(Outcome::Refused(Refusal::Misplaced))

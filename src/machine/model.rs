@@ -23,9 +23,10 @@ use super::*;
 // --- the model --------------------------------------------------------------------------------
 
 /// What the machine should know, in the plainest form.
-#[derive(Default)]
 struct Model {
     now_ms: u64,
+    /// Up to which version the log may hold commands.
+    version: u8,
     /// Sessions and shards ever made.
     sessions_made: u64,
     shards_made: u64,
@@ -37,6 +38,22 @@ struct Model {
     /// Of each identifier, the latest end of its window that a refused request was told.
     told: BTreeMap<(ObjectId, String), u64>,
     shards: BTreeMap<ObjectId, ModelShard>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            now_ms: 0,
+            version: VERSION_MIN,
+            sessions_made: 0,
+            shards_made: 0,
+            sessions: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            told: BTreeMap::new(),
+            shards: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -96,6 +113,10 @@ impl Model {
         match (inside, command) {
             (false, Command::OpenSession { node }) => self.open(*node),
             (false, Command::Tick(tick)) => self.tick(tick.retention_ms),
+            (false, Command::Raise { version }) => {
+                self.version = self.version.max(*version);
+                Outcome::Raised { version: self.version }
+            }
             (true, Command::Check(check)) => self.check(check),
             (true, Command::Reset(reset)) => {
                 self.admitted.remove(&(reset.object.id, reset.identifier.clone()));
@@ -270,6 +291,9 @@ enum PlannedGroup {
         commands: Vec<PlannedCommand>,
     },
     /// Commands where they may not stand.
+    Raise {
+        version: u8,
+    },
     Misplaced {
         outside: bool,
     },
@@ -325,6 +349,7 @@ fn planned_group() -> impl Strategy<Value = PlannedGroup> {
         1 => (1..4u64).prop_map(|node| PlannedGroup::Open { node }),
         3 => prop::sample::select(vec![0, 20, 100, 1000]).prop_map(|retention_ms| PlannedGroup::Tick { retention_ms }),
         40 => commands,
+        1 => (VERSION_MIN..=VERSION_MAX).prop_map(|version| PlannedGroup::Raise { version }),
         1 => any::<bool>().prop_map(|outside| PlannedGroup::Misplaced { outside }),
     ]
 }
@@ -378,6 +403,7 @@ impl Sender {
             PlannedGroup::Tick { retention_ms } => {
                 outside(Command::Tick(Tick { retention_ms: *retention_ms }))
             }
+            PlannedGroup::Raise { version } => outside(Command::Raise { version: *version }),
             PlannedGroup::Misplaced { outside: true } => {
                 outside(self.command(&PlannedCommand::Reset { limiter: 0, identifier: 0 }))
             }
@@ -631,6 +657,7 @@ fn the_plans_reach_every_answer() {
         "entries went",
         "logged",
         "misplaced",
+        "raised",
         "refused",
         "reset",
         "session",
@@ -653,5 +680,6 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
             done.into_iter().filter(|(count, _)| **count > 0).map(|(_, kind)| kind).collect()
         }
         Outcome::Refused(_) => vec!["misplaced"],
+        Outcome::Raised { .. } => vec!["raised"],
     }
 }

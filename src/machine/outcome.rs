@@ -25,6 +25,11 @@ pub enum Outcome {
     Ticked(Ticked),
     /// The command cannot be carried out; nothing was changed.
     Refused(Refusal),
+    /// Up to which version the log may hold commands now.
+    Raised {
+        /// At least the one that was asked for.
+        version: u8,
+    },
 }
 
 /// The decision on one check. Guide, "POST /check".

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::{Hello, Kind, REPLY_DONE, framed, widen};
+use super::{Connection, Dial, Hello, Kind, REPLY_DONE, framed, widen};
 use crate::codec;
 use crate::limits;
 
@@ -34,11 +33,11 @@ struct Call {
 }
 
 impl Link {
-    /// A link to the peer at `address`, which greets with `hello`. A connection on which the peer
-    /// owes an answer and has sent nothing for `silence` is given up.
-    pub fn new(address: String, hello: Hello, silence: Duration) -> Self {
+    /// A link to the peer at `address`, made by `dial`, which greets with `hello`. A connection on
+    /// which the peer owes an answer and has sent nothing for `silence` is given up.
+    pub fn new(dial: Arc<dyn Dial>, address: String, hello: Hello, silence: Duration) -> Self {
         let (calls, waiting) = mpsc::channel(limits::LINK_QUEUE_MAX);
-        tokio::spawn(run(address, hello, silence, waiting));
+        tokio::spawn(run(dial, address, hello, silence, waiting));
         Self { calls }
     }
 
@@ -70,12 +69,18 @@ fn broken(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, why.into())
 }
 
-async fn run(address: String, hello: Hello, silence: Duration, mut waiting: mpsc::Receiver<Call>) {
+async fn run(
+    dial: Arc<dyn Dial>,
+    address: String,
+    hello: Hello,
+    silence: Duration,
+    mut waiting: mpsc::Receiver<Call>,
+) {
     while let Some(first) = waiting.recv().await {
         if first.reply.is_closed() {
             continue;
         }
-        match timeout(CONNECT_TIMEOUT, connect(&address, &hello)).await {
+        match timeout(CONNECT_TIMEOUT, connect(&*dial, &address, &hello)).await {
             Ok(Ok(connection)) => converse(connection, silence, first, &mut waiting).await,
             failed => {
                 let error = match failed {
@@ -98,15 +103,14 @@ async fn run(address: String, hello: Hello, silence: Duration, mut waiting: mpsc
 }
 
 async fn connect(
+    dial: &dyn Dial,
     address: &str,
     hello: &Hello,
-) -> io::Result<Framed<TcpStream, LengthDelimitedCodec>> {
+) -> io::Result<Framed<Box<dyn Connection>, LengthDelimitedCodec>> {
     let unreached = |error: io::Error| {
         io::Error::new(io::ErrorKind::ConnectionRefused, format!("cannot reach peer: {error}"))
     };
-    let stream = TcpStream::connect(address).await.map_err(unreached)?;
-    stream.set_nodelay(true)?;
-    let mut connection = framed(stream);
+    let mut connection = framed(dial.dial(address).await.map_err(unreached)?);
     connection.send(Bytes::from(codec::encode(hello))).await.map_err(unreached)?;
     let welcome = match connection.next().await {
         Some(frame) => frame.map_err(unreached)?,
@@ -129,7 +133,7 @@ struct Owed {
 /// Writing and reading are apart: a writer that waits for the peer to read must not keep this side
 /// from reading, or the two would wait for each other.
 async fn converse(
-    connection: Framed<TcpStream, LengthDelimitedCodec>,
+    connection: Framed<Box<dyn Connection>, LengthDelimitedCodec>,
     silence: Duration,
     first: Call,
     waiting: &mut mpsc::Receiver<Call>,

@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::{Hello, Kind, PROTOCOL, REPLY_DONE, REPLY_FAILED, framed, widen};
+use super::{Accept, Connection, Hello, Kind, PROTOCOL, REPLY_DONE, REPLY_FAILED, framed, widen};
 use crate::codec;
 use crate::limits;
 
@@ -62,14 +61,19 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Answers peers of `cluster` that mean node `id`, until dropped.
-pub async fn listen(listener: TcpListener, cluster: String, id: u64, handler: Arc<dyn Handler>) {
+pub async fn listen(
+    mut listener: impl Accept,
+    cluster: String,
+    id: u64,
+    handler: Arc<dyn Handler>,
+) {
     let places = Arc::new(Semaphore::new(limits::PEER_CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let connection = match listener.accept().await {
+            Ok(connection) => connection,
             Err(error) => {
                 // Out of descriptors, most likely: others may be closed soon.
                 tracing::warn!(%error, "cannot accept a peer");
@@ -79,7 +83,7 @@ pub async fn listen(listener: TcpListener, cluster: String, id: u64, handler: Ar
         };
         let (cluster, handler) = (cluster.clone(), handler.clone());
         connections.spawn(async move {
-            if let Err(error) = converse(stream, &cluster, id, handler).await {
+            if let Err(error) = converse(connection, &cluster, id, handler).await {
                 tracing::debug!(%error, "a peer's connection ended");
             }
             drop(place);
@@ -88,13 +92,12 @@ pub async fn listen(listener: TcpListener, cluster: String, id: u64, handler: Ar
 }
 
 async fn converse(
-    stream: TcpStream,
+    connection: impl Connection,
     cluster: &str,
     id: u64,
     handler: Arc<dyn Handler>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut connection = framed(stream);
+    let mut connection = framed(connection);
     let Ok(Some(frame)) = timeout(HELLO_TIMEOUT, connection.next()).await else { return Ok(()) };
     let hello: Hello = codec::decode(&frame?)?;
     let welcome = admit(&hello, cluster, id);

@@ -9,13 +9,14 @@
 
 mod link;
 mod listen;
+mod transport;
 
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 pub use link::Link;
 pub use listen::{Handler, Ordered, Reply, listen};
+pub use transport::{Accept, Connection, Dial, Tcp};
 
 use crate::limits;
 
@@ -48,7 +49,7 @@ pub enum Kind {
     Forward = 10,
     /// The first membership, for a node that has no data.
     Bootstrap = 11,
-    /// The sender has lost its data and starts anew.
+    /// The sender has lost its data and starts anew: the newest version of commands that it knows.
     Rejoin = 12,
     /// A change of the cluster's members, for the leader.
     Change = 13,
@@ -116,11 +117,12 @@ impl Hello {
 
 /// A connection on which greetings may come. A frame's length is memory that is set aside before the
 /// frame is there, so whoever has not greeted gets little.
-fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
-    LengthDelimitedCodec::builder().max_frame_length(limits::GREETING_BYTES_MAX).new_framed(stream)
+fn framed<C: Connection>(connection: C) -> Framed<C, LengthDelimitedCodec> {
+    let mut codec = LengthDelimitedCodec::builder();
+    codec.max_frame_length(limits::GREETING_BYTES_MAX).new_framed(connection)
 }
 
 /// Lets frames of any size through that is allowed, once both sides have greeted.
-fn widen(connection: &mut Framed<TcpStream, LengthDelimitedCodec>) {
+fn widen<C>(connection: &mut Framed<C, LengthDelimitedCodec>) {
     connection.codec_mut().set_max_frame_length(limits::FRAME_BYTES_MAX);
 }

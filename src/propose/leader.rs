@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::stamp::Stamper;
 use crate::codec;
 use crate::limits;
-use crate::machine::{Batch, Group, GroupOutcome, Request};
+use crate::machine::{Batch, Group, GroupOutcome, Request, Stamped, VERSION_MIN};
 use crate::raft::{Leadership, Node, ProposeError};
 
 /// Why a group has no outcome.
@@ -36,9 +37,9 @@ pub struct Leader {
 }
 
 impl Leader {
-    pub(super) fn start(node: Node) -> Self {
+    pub(super) fn start(node: Node, tasks: &mut JoinSet<()>) -> Self {
         let (queue, waiting) = mpsc::channel(limits::LEADER_QUEUE_MAX);
-        tokio::spawn(run(node, waiting));
+        tasks.spawn(run(node, waiting));
         Self { queue }
     }
 
@@ -121,8 +122,10 @@ async fn propose(
             submitted.group.commands.iter().map(|request| stamper.stamp(request)).collect(),
         ),
     });
-    let batch = Batch { at_ms, groups: groups.collect() };
-    node.propose(term, codec::encode(&batch)).await
+    let batch: Batch<Stamped> = Batch { at_ms, groups: groups.collect() };
+    let commands = batch.groups.iter().flat_map(|group| group.commands.iter());
+    let version = commands.map(Stamped::version).max().unwrap_or(VERSION_MIN);
+    node.propose(term, codec::encode_as(version, &batch)).await
 }
 
 fn answer(

@@ -19,11 +19,13 @@ mod leader;
 mod refusals;
 mod stamp;
 mod ticker;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 pub use forward::ForwardReply;
@@ -114,18 +116,23 @@ pub struct Proposals {
     pub proposer: Proposer,
     /// For the groups that other nodes forward.
     pub leader: Leader,
+    /// What carries all of it; it ends when this is dropped.
+    pub tasks: JoinSet<()>,
 }
 
-/// Starts the queues of one node, and its alarm ticker. They end with the runtime.
+/// Starts the queues of one node, its alarm ticker, and its look for upgrades.
 pub fn start(node: &Node, retention_ms: u64) -> Proposals {
-    let leader = Leader::start(node.clone());
+    let mut tasks = JoinSet::new();
+    let leader = Leader::start(node.clone(), &mut tasks);
     let (queue, waiting) = mpsc::channel(limits::PROPOSAL_QUEUE_MAX);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
-    tokio::spawn(groups::run(forwarder, waiting, waiting_bytes.clone()));
-    tokio::spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
+    tasks.spawn(groups::run(forwarder, waiting, waiting_bytes.clone()));
+    tasks.spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
+    tasks.spawn(upgrade::run(node.clone(), leader.clone()));
     let refusals = Arc::new(Refusals::new(node.clone()));
-    Proposals { proposer: Proposer { node: node.clone(), refusals, queue, waiting_bytes }, leader }
+    let proposer = Proposer { node: node.clone(), refusals, queue, waiting_bytes };
+    Proposals { proposer, leader, tasks }
 }
 
 /// About how many bytes a request is in a group.
@@ -134,7 +141,7 @@ fn size(request: &Request) -> usize {
     let name = |object: &crate::machine::ObjectRef| object.name.as_ref().map_or(0, String::len);
     FIXED
         + match request {
-            Request::OpenSession { .. } | Request::Tick(_) => 0,
+            Request::OpenSession { .. } | Request::Tick(_) | Request::Raise { .. } => 0,
             Request::Check(check) => name(&check.object) + check.identifier.len(),
             Request::Reset(reset) => name(&reset.object) + reset.identifier.len(),
             Request::Log(draft) => draft.members.len(),

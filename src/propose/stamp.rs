@@ -75,6 +75,7 @@ impl Stamper {
             Request::Reset(reset) => Stamped::Reset(reset),
             Request::Log(draft) => Stamped::Append(self.append(draft)),
             Request::Tick(tick) => Stamped::Tick(tick),
+            Request::Raise { version } => Stamped::Raise { version: *version },
         }
     }
 

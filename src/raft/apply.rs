@@ -10,12 +10,13 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
+use super::blocking::blocking;
 use super::snapshot::{self, Builder, Handle};
 use super::types::{Applied, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::clock::Clock;
 use crate::codec;
-use crate::machine::{Batch, Effects, Machine};
-use crate::storage::{Snapshots, StateStore};
+use crate::machine::{Batch, Effects, Machine, check_version};
+use crate::storage::{Snapshots, StateStorage};
 
 /// How far this node has applied the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Progress {
     pub now_ms: u64,
     /// When the machine's clock last moved, by this node's monotonic clock.
     pub seen: Duration,
+    /// Up to which version the log may hold commands.
+    pub version: u8,
     /// The machine's hash.
     pub hash: [u8; 32],
 }
@@ -35,26 +38,29 @@ pub struct Progress {
 /// The state machine of one node.
 pub struct StateMachine {
     machine: Machine,
-    store: StateStore,
+    store: Arc<dyn StateStorage>,
     snapshots: Snapshots,
     clock: Arc<dyn Clock>,
     progress: watch::Sender<Progress>,
+    version_max: u8,
 }
 
 impl StateMachine {
-    /// The machine in `store`, and where its progress can be watched.
+    /// The machine in `store`, and where its progress can be watched. Commands of later versions than
+    /// `version_max` are refused.
     ///
     /// # Errors
     /// If the store cannot be read or holds what this build does not understand.
     pub fn open(
-        store: StateStore,
+        store: Arc<dyn StateStorage>,
         snapshots: Snapshots,
         clock: Arc<dyn Clock>,
+        version_max: u8,
     ) -> io::Result<(Self, watch::Receiver<Progress>)> {
-        let machine = Machine::load(&store)?;
+        let machine = load(&*store, version_max)?;
         let (progress, watched) = watch::channel(Progress::default());
-        let state = Self { machine, store, snapshots, clock, progress };
-        let applied = decode_applied(&state.store)?;
+        let state = Self { machine, store, snapshots, clock, progress, version_max };
+        let applied = decode_applied(&*state.store)?;
         state.publish(applied);
         Ok((state, watched))
     }
@@ -70,6 +76,7 @@ impl StateMachine {
                 term: applied.map_or(0, |id| id.leader_id.term),
                 now_ms,
                 seen: progress.seen,
+                version: self.machine.version(),
                 hash: self.machine.hash(),
             };
         });
@@ -90,8 +97,8 @@ impl StateMachine {
                 Vec::new()
             }
             EntryPayload::Normal(batch) => {
-                let batch: Batch = codec::decode(&batch.0)?;
-                let (outcomes, effects) = self.machine.apply(&self.store, &batch)?;
+                let batch = Batch::decode(&batch.0, self.version_max)?;
+                let (outcomes, effects) = self.machine.apply(&*self.store, &batch)?;
                 self.store.commit(&effects, index, &mark, None)?;
                 outcomes
             }
@@ -105,9 +112,15 @@ impl StateMachine {
     }
 }
 
+fn load(store: &dyn StateStorage, version_max: u8) -> io::Result<Machine> {
+    let machine = Machine::load(store)?;
+    check_version(machine.version(), version_max)?;
+    Ok(machine)
+}
+
 /// The log id that the store was last committed with.
-pub(super) fn decode_applied(store: &StateStore) -> io::Result<Option<LogId>> {
-    store.applied()?.map(|bytes| codec::decode(&bytes)).transpose()
+pub(super) fn decode_applied(store: &dyn StateStorage) -> io::Result<Option<LogId>> {
+    store.marks()?.applied.map(|bytes| codec::decode(&bytes)).transpose()
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -115,8 +128,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let membership = self.store.membership()?.map(|bytes| codec::decode(&bytes)).transpose()?;
-        Ok((decode_applied(&self.store)?, membership.unwrap_or_default()))
+        let membership = self.store.marks()?.membership;
+        let membership = membership.map(|bytes| codec::decode(&bytes)).transpose()?;
+        Ok((decode_applied(&*self.store)?, membership.unwrap_or_default()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
@@ -143,11 +157,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: Handle,
     ) -> Result<(), io::Error> {
         let (store, received) = (self.store.clone(), snapshot.clone());
-        tokio::task::spawn_blocking(move || store.install(received.path()))
-            .await
-            .map_err(io::Error::other)??;
-        self.machine = Machine::load(&self.store)?;
-        let applied = decode_applied(&self.store)?;
+        blocking(move || store.install(received.path())).await?;
+        self.machine = load(&*self.store, self.version_max)?;
+        let applied = decode_applied(&*self.store)?;
         if applied != meta.last_log_id {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -212,7 +212,7 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
     // answers an append: openraft takes the first one that it rejects for what is still there.
     let mut asked = 0;
     let grant = loop {
-        if let Some(grant) = peers.rejoin().await {
+        if let Some(grant) = peers.rejoin(inner.settings.version_max).await {
             break grant;
         }
         asked += 1;

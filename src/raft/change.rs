@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::cluster::{Role, status_of};
+use super::members::Members;
 use super::node::{Inner, Leadership, Node};
 use super::types::{NodeAddress, TypeConfig};
 use crate::codec;
@@ -95,6 +96,7 @@ pub(super) enum Code {
     NotCaughtUp,
     LosesQuorum,
     TooMany,
+    TooOld,
 }
 
 impl Code {
@@ -108,6 +110,7 @@ impl Code {
             Code::NotCaughtUp => "not_caught_up",
             Code::LosesQuorum => "would_lose_quorum",
             Code::TooMany => "too_many_nodes",
+            Code::TooOld => "node_too_old",
         }
     }
 }
@@ -244,6 +247,14 @@ impl Inner {
             let message = format!("node {id} at {} has data of its own", node.peer);
             return Err(conflict(Code::NotEmpty, message));
         }
+        let version = self.progress.borrow().version;
+        if status.version_max < version {
+            let most = status.version_max;
+            let message = format!(
+                "the log may hold commands of version {version}, and node {id} knows them up to {most}"
+            );
+            return Err(conflict(Code::TooOld, message));
+        }
         tracing::info!(id, http = node.http, peer = node.peer, "adding a node");
         self.write(ChangeMembers::AddNodes(BTreeMap::from([(id, node)]))).await
     }
@@ -269,7 +280,7 @@ impl Inner {
             voters.insert(id);
             voters.retain(|voter| Some(*voter) != instead_of);
         }
-        self.must_have_quorum(&members, force)?;
+        self.must_have_quorum(&members, force).await?;
         tracing::info!(id, ?instead_of, "giving a vote");
         let mut changes = vec![ChangeMembers::AddVoterIds(BTreeSet::from([id]))];
         changes.extend(instead_of.map(|other| ChangeMembers::RemoveVoters([other].into())));
@@ -291,7 +302,7 @@ impl Inner {
                 return Err(conflict(Code::LosesQuorum, format!("node {id} is the last voter")));
             }
         }
-        self.must_have_quorum(&members, force)?;
+        self.must_have_quorum(&members, force).await?;
         self.give_way(id).await?;
         tracing::info!(id, "removing a node");
         self.write(ChangeMembers::RemoveVoters([id].into())).await
@@ -337,7 +348,9 @@ impl Inner {
         Err(conflict(Code::NotMember, format!("node {id} is not a member")))
     }
 
-    fn must_have_quorum(&self, members: &super::members::Members, force: bool) -> Step {
+    /// By what the peers say now: one that died a moment ago must not be counted on.
+    async fn must_have_quorum(&self, members: &Members, force: bool) -> Step {
+        self.peers.ask_all().await;
         let reachable = self.peers.reachable();
         let is_out = |id| id != self.settings.id && !reachable.contains_key(&id);
         if force || members.has_quorum(is_out) {

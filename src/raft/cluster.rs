@@ -1,6 +1,6 @@
 //! What a node knows of its cluster: each peer's status, asked for twice a second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,8 @@ use super::types::NodeAddress;
 use crate::clock::Clock;
 use crate::codec;
 use crate::limits;
-use crate::peer::{Hello, Kind, Link};
+use crate::machine::VERSION_MIN;
+use crate::peer::{Dial, Hello, Kind, Link};
 
 /// Between two questions to a peer.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -70,10 +71,31 @@ pub struct Status {
     /// How much space its disk has left.
     pub disk: Disk,
     /// Which nodes belong to the cluster, by its log.
-    pub members: BTreeSet<u64>,
+    #[serde(default)]
+    pub members: BTreeMap<u64, NodeAddress>,
+    /// The newest version of commands that it takes part in.
+    #[serde(default = "version_min")]
+    pub version_max: u8,
+}
+
+/// What a build takes part in that does not say it.
+fn version_min() -> u8 {
+    VERSION_MIN
 }
 
 impl Status {
+    /// JSON and not bincode, so that builds that know more members of it, or fewer, read each other's.
+    pub(super) fn to_wire(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a status is JSON")
+    }
+
+    /// # Errors
+    /// `InvalidData` if it is not a status.
+    pub(super) fn from_wire(bytes: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
     /// Whether nothing speaks against its leading.
     pub(super) fn is_fit(&self) -> bool {
         self.clock_trusted && self.disk == Disk::Ample
@@ -110,11 +132,18 @@ pub(super) struct Peers {
     /// Looked at by every request.
     quorum_lost: AtomicBool,
     clock: Arc<dyn Clock>,
+    dial: Arc<dyn Dial>,
     skew_told: AtomicBool,
 }
 
 impl Peers {
-    pub(super) fn new(cluster: &str, id: u64, members: &Members, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        cluster: &str,
+        id: u64,
+        members: &Members,
+        clock: Arc<dyn Clock>,
+        dial: Arc<dyn Dial>,
+    ) -> Self {
         let peers = Self {
             cluster: cluster.to_owned(),
             id,
@@ -122,6 +151,7 @@ impl Peers {
             members: Mutex::new(members.clone()),
             quorum_lost: AtomicBool::new(false),
             clock,
+            dial,
             skew_told: AtomicBool::new(false),
         };
         peers.follow(members);
@@ -130,7 +160,8 @@ impl Peers {
 
     /// A link to the node that should be at `node`, to be dropped after use.
     pub(super) fn link_to(&self, id: u64, node: &NodeAddress) -> Link {
-        Link::new(node.peer.clone(), Hello::new(&self.cluster, self.id, id), TIMEOUT * 4)
+        let hello = Hello::new(&self.cluster, self.id, id);
+        Link::new(self.dial.clone(), node.peer.clone(), hello, TIMEOUT * 4)
     }
 
     /// Has a link to each of `members`, and to nobody else.
@@ -208,9 +239,10 @@ impl Peers {
         join_all(calls).await
     }
 
-    /// Tells the leader, whoever it is, that this node starts anew; gives its grant.
-    pub(super) async fn rejoin(&self) -> Option<Grant> {
-        let answers = self.call_all(Kind::Rejoin, &[]).await;
+    /// Tells the leader, whoever it is, that this node starts anew, and up to which version it knows
+    /// commands; gives its grant.
+    pub(super) async fn rejoin(&self, version_max: u8) -> Option<Grant> {
+        let answers = self.call_all(Kind::Rejoin, &codec::encode(&version_max)).await;
         let grants = answers.into_iter().flatten();
         let grants = grants.filter_map(|reply| codec::decode::<Option<Grant>>(&reply).ok()?);
         grants.max_by_key(|grant| grant.term)
@@ -247,7 +279,9 @@ impl Peers {
     /// that goes is often not sent the entry that says so.
     pub(super) fn is_removed(&self, term: u64) -> bool {
         self.reachable().values().any(|status| {
-            status.role == Role::Leader && status.term >= term && !status.members.contains(&self.id)
+            status.role == Role::Leader
+                && status.term >= term
+                && !status.members.contains_key(&self.id)
         })
     }
 
@@ -296,7 +330,7 @@ impl Peers {
 pub(super) async fn status_of(link: &Link) -> Option<Status> {
     let answer = tokio::time::timeout(TIMEOUT, link.call(Kind::Status, Vec::new())).await;
     let reply = answer.ok()?.ok()?;
-    codec::decode::<Status>(&reply)
+    Status::from_wire(&reply)
         .inspect_err(|error| tracing::warn!(%error, "a status cannot be read"))
         .ok()
 }
@@ -306,6 +340,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+    use crate::peer::Tcp;
 
     /// Both clocks, in ms.
     #[derive(Default)]
@@ -337,7 +372,8 @@ mod tests {
             wall_ms,
             clock_trusted: true,
             disk: Disk::Ample,
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
+            version_max: VERSION_MIN,
         }
     }
 
@@ -347,7 +383,7 @@ mod tests {
         let nodes = (1..=3).map(|id| (id, NodeAddress::default())).collect();
         let hands = Arc::new(Hands::default());
         hands.wall_ms.store(10 * HOUR_MS, Ordering::Relaxed);
-        let peers = Peers::new("test", 1, &Members::all(&nodes), hands.clone());
+        let peers = Peers::new("test", 1, &Members::all(&nodes), hands.clone(), Arc::new(Tcp));
         assert!(!peers.clock_is_trusted(), "nobody has said anything yet");
         for (id, peer) in peers.peers().iter_mut() {
             peer.status = Some(status(*id, 10 * HOUR_MS + 1000));

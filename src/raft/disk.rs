@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
+use super::blocking::blocking;
 use super::members::Members;
 use super::node::Inner;
 use crate::error::{Error, Kind, Result};
@@ -109,13 +110,11 @@ impl Inner {
         loop {
             let looked = dir.clone();
             // A file system that hangs is not to hang a worker thread.
-            match tokio::task::spawn_blocking(move || free_bytes(&looked)).await {
-                Ok(Ok(free)) => self.disks.look(free, self.settings.disk_reserve_bytes),
-                Ok(Err(error)) => {
+            match blocking(move || free_bytes(&looked)).await {
+                Ok(free) => self.disks.look(free, self.settings.disk_reserve_bytes),
+                Err(error) => {
                     tracing::warn!(path = %dir.display(), %error, "cannot tell the disk's space");
                 }
-                // The runtime is ending.
-                Err(_) => return,
             }
             let peers = self.peers.reachable();
             let is_low = |id| match peers.get(&id) {

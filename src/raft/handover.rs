@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::blocking::blocking;
 use super::cluster::Role;
 use super::disk::Disk;
 use super::node::{Inner, Leadership, Node};
@@ -33,11 +34,11 @@ impl Node {
         // It may have stopped by itself.
         let _ = self.inner.raft.shutdown().await;
         let inner = self.inner.clone();
-        let flushed = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             inner.state.flush()?;
             inner.log.close()
-        });
-        flushed.await.map_err(io::Error::other)?
+        })
+        .await
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::codec;
 use crate::limits;
-use crate::storage::{LogStore, Meta};
+use crate::storage::{LogStorage, Meta};
 
 /// Entries kept in memory: enough for followers that keep up, and for apply.
 const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -24,7 +24,7 @@ const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The log of one node. Clones share it.
 #[derive(Clone)]
 pub struct Log {
-    store: LogStore,
+    store: Arc<dyn LogStorage>,
     recent: Arc<Mutex<Recent>>,
     /// From which index on it is kept again how far the log is committed.
     committed_due: u64,
@@ -82,7 +82,7 @@ impl Recent {
 
 impl Log {
     /// The log in `store`.
-    pub fn new(store: LogStore) -> Self {
+    pub fn new(store: Arc<dyn LogStorage>) -> Self {
         Self { store, recent: Arc::default(), committed_due: 0 }
     }
 

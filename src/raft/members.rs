@@ -61,9 +61,28 @@ impl Members {
 impl Inner {
     /// The newest membership in this node's log, committed or not.
     pub(super) fn members(&self) -> Members {
+        self.logged().unwrap_or_else(|| Members::all(&self.settings.members))
+    }
+
+    /// Whom this node asks how they are. Without a log it knows only its settings, which may be older
+    /// than the cluster, and the leader one that was added since: so it asks those too of whom the
+    /// others say that they belong to it.
+    pub(super) fn acquaintances(&self) -> Members {
+        self.logged().unwrap_or_else(|| {
+            let mut members = Members::all(&self.settings.members);
+            for status in self.peers.reachable().into_values().filter(|status| status.formed) {
+                for (id, node) in status.members {
+                    members.nodes.entry(id).or_insert(node);
+                }
+            }
+            members
+        })
+    }
+
+    fn logged(&self) -> Option<Members> {
         let server = self.raft.server_metrics();
         let membership = server.borrow_watched().membership_config.clone();
-        Members::of(&membership).unwrap_or_else(|| Members::all(&self.settings.members))
+        Members::of(&membership)
     }
 }
 

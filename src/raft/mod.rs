@@ -11,11 +11,12 @@
 //! | `network.rs`, `rpc.rs` | calls, and who answers them | pipelined appends |
 //! | `read.rs` | | read index for every node, a round for many readers |
 //! | `bootstrap.rs` | | the first start, and a node that lost its disk |
-//! | `members.rs` | | who belongs to the cluster |
+//! | `members.rs` | | who belongs to the cluster, and who is asked for it |
 //! | `change.rs` | | changing that, a step at a time |
 //! | `recover.rs` | | one node goes on alone when a majority is gone for good |
 //! | `clock.rs` | | the cluster's clock as this node knows it |
 //! | `cluster.rs` | | what is known of the peers, and of their clocks |
+//! | `blocking.rs` | | work that waits for the disk |
 //! | `disk.rs` | | a disk that fills up |
 //! | `node.rs` | | the door: propose, read, answer peers |
 //! | `status.rs` | | readiness, and what operators are told |
@@ -25,11 +26,13 @@
 //! stamped in, or not at all; an error of the storage or of apply stops the node.
 
 mod apply;
+mod blocking;
 mod bootstrap;
 mod change;
 mod clock;
 mod cluster;
 mod disk;
+pub(crate) mod fuzzing;
 mod handover;
 pub mod log;
 mod members;
@@ -84,6 +87,8 @@ pub struct RaftSettings {
     pub snapshot_log_bytes: u64,
     /// Bytes of disk that clients' writes leave free.
     pub disk_reserve_bytes: u64,
+    /// The newest version of commands that this node takes part in.
+    pub version_max: u8,
 }
 
 fn config(settings: &RaftSettings) -> io::Result<Config> {

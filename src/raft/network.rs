@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
@@ -27,7 +28,7 @@ use super::snapshot::{self, Handle};
 use super::types::{LogId, NodeAddress, Snapshot, TypeConfig, Vote};
 use crate::codec;
 use crate::limits;
-use crate::peer::{Hello, Kind, Link};
+use crate::peer::{Dial, Hello, Kind, Link};
 
 /// A connection on which a peer owes an answer for this long is given up. For snapshots it is
 /// [`snapshot::INSTALL_TIMEOUT`].
@@ -37,16 +38,17 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub struct Network {
     cluster: String,
     id: u64,
+    dial: Arc<dyn Dial>,
 }
 
 impl Network {
-    pub(super) fn new(cluster: &str, id: u64) -> Self {
-        Self { cluster: cluster.to_owned(), id }
+    pub(super) fn new(cluster: &str, id: u64, dial: Arc<dyn Dial>) -> Self {
+        Self { cluster: cluster.to_owned(), id, dial }
     }
 
     fn connect(&self, target: u64, node: &NodeAddress, silence: Duration) -> Peer {
         let hello = Hello::new(&self.cluster, self.id, target);
-        Peer { link: Link::new(node.peer.clone(), hello, silence) }
+        Peer { link: Link::new(self.dial.clone(), node.peer.clone(), hello, silence) }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use super::apply::{Progress, StateMachine};
+use super::blocking::blocking;
 use super::bootstrap::{self, Gate, Grant};
 use super::cluster::Peers;
 use super::disk::{Disk, Disks};
@@ -31,8 +32,8 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::machine::GroupOutcome;
-use crate::peer::{Kind, Ordered, Reply};
-use crate::storage::{LogStore, Meta, Snapshots, StateStore};
+use crate::peer::{Dial, Kind, Ordered, Reply};
+use crate::storage::{LogStorage, Meta, Snapshots, StateStorage};
 
 /// How often it is looked whether Raft still runs.
 const LOOK: Duration = Duration::from_millis(100);
@@ -76,8 +77,8 @@ pub(crate) struct Inner {
     pub(super) gate: Arc<Gate>,
     pub(super) peers: Peers,
     pub(super) disks: Arc<Disks>,
-    pub(super) log: LogStore,
-    pub(super) state: StateStore,
+    pub(super) log: Arc<dyn LogStorage>,
+    pub(super) state: Arc<dyn StateStorage>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
@@ -88,24 +89,27 @@ pub(crate) struct Inner {
 }
 
 impl Node {
-    /// Starts Raft on what the stores hold, and everything that runs beside it.
+    /// Starts Raft on what the stores hold, and everything that runs beside it. `dial` makes its
+    /// connections to the other nodes.
     ///
     /// # Errors
     /// If the stores cannot be read or hold what this build does not understand.
     pub async fn start(
         settings: RaftSettings,
         clock: Arc<dyn Clock>,
-        log: LogStore,
-        state: StateStore,
+        dial: Arc<dyn Dial>,
+        log: Arc<dyn LogStorage>,
+        state: Arc<dyn StateStorage>,
         snapshots: Snapshots,
     ) -> io::Result<Self> {
         let has_data = log.last()?.is_some()
             || log.get_meta(Meta::Vote)?.is_some()
-            || state.applied()?.is_some();
+            || state.marks()?.index.is_some();
         let gate = Arc::new(Gate::new(&settings.dir, has_data));
+        let version_max = settings.version_max;
         let (machine, progress) =
-            StateMachine::open(state.clone(), snapshots.clone(), clock.clone())?;
-        let network = network::Network::new(&settings.cluster, settings.id);
+            StateMachine::open(state.clone(), snapshots.clone(), clock.clone(), version_max)?;
+        let network = network::Network::new(&settings.cluster, settings.id, dial.clone());
         let config = Arc::new(config(&settings)?);
         let raft = Raft::new(settings.id, config, network, log::Log::new(log.clone()), machine)
             .await
@@ -113,7 +117,7 @@ impl Node {
         raft.runtime_config().elect(gate.may_elect());
         // What the log says is followed from the first look on.
         let members = Members::all(&settings.members);
-        let peers = Peers::new(&settings.cluster, settings.id, &members, clock.clone());
+        let peers = Peers::new(&settings.cluster, settings.id, &members, clock.clone(), dial);
         let disks = Arc::new(Disks::default());
         let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots);
         let draining = AtomicBool::new(false);
@@ -150,7 +154,7 @@ impl Node {
     /// until dropped.
     pub async fn maintain(&self) {
         tokio::join!(
-            self.inner.peers.watch(|| self.inner.members()),
+            self.inner.peers.watch(|| self.inner.acquaintances()),
             self.inner.watch_members(),
             self.inner.snapshot_when_due(),
             self.inner.keep_unfit_from_leading(),
@@ -187,8 +191,8 @@ impl Node {
 
     /// The newest state that is applied here, for the alarms; reads for clients go by
     /// [`Node::reads`].
-    pub fn state(&self) -> &StateStore {
-        &self.inner.state
+    pub fn state(&self) -> &dyn StateStorage {
+        &*self.inner.state
     }
 
     /// How far this node has applied the log.
@@ -271,7 +275,7 @@ impl Node {
     pub async fn answer(&self, from: u64, kind: Kind, payload: &[u8]) -> io::Result<Vec<u8>> {
         let inner = &self.inner;
         match kind {
-            Kind::Status => Ok(codec::encode(&inner.status())),
+            Kind::Status => Ok(inner.status().to_wire()),
             Kind::ReadIndex => {
                 let was = self.leadership();
                 let Leadership::Here { .. } = was else {
@@ -291,7 +295,10 @@ impl Node {
                 bootstrap::accept_first(inner, codec::decode(payload)?).await?;
                 Ok(Vec::new())
             }
-            Kind::Rejoin => Ok(codec::encode(&inner.allow_rejoin(from).await?)),
+            Kind::Rejoin => {
+                let version_max = codec::decode(payload)?;
+                Ok(codec::encode(&inner.allow_rejoin(from, version_max).await?))
+            }
             Kind::Change => Ok(codec::encode(&inner.change(codec::decode(payload)?).await)),
             _ => inner.rpc.call(from, kind, payload).await,
         }
@@ -326,16 +333,9 @@ impl Node {
     /// If the state cannot be read.
     pub async fn content_hash(&self) -> Result<(u64, String)> {
         let state = self.inner.state.clone();
-        let hashed = tokio::task::spawn_blocking(move || {
-            let snapshot = state.snapshot();
-            let index = snapshot.marks()?.index;
-            let hash = snapshot.content_hash()?;
-            io::Result::Ok((index.unwrap_or(0), hex::encode(hash)))
-        });
-        hashed
+        blocking(move || state.content_hash())
             .await
-            .map_err(io::Error::other)
-            .flatten()
+            .map(|(marks, hash)| (marks.index.unwrap_or(0), hex::encode(hash)))
             .map_err(|error| Error::internal(error.to_string()))
     }
 }
@@ -393,9 +393,19 @@ impl Inner {
 
     /// Lets the log of node `from` be shorter than it was known to be, if this node leads, which it
     /// proves by a round with a majority first: `from` refuses appends, so is not of it.
-    async fn allow_rejoin(&self, from: u64) -> io::Result<Option<Grant>> {
+    async fn allow_rejoin(&self, from: u64, version_max: u8) -> io::Result<Option<Grant>> {
         let Leadership::Here { term } = self.leadership() else { return Ok(None) };
         if self.members().forbids_return(from) {
+            return Ok(None);
+        }
+        let version = self.progress.borrow().version;
+        if version_max < version {
+            tracing::warn!(
+                node = from,
+                version_max,
+                version,
+                "a node does not know all commands in use"
+            );
             return Ok(None);
         }
         let committed = self.read_index_as_leader().await?;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftLogStorage;
@@ -51,7 +52,7 @@ pub async fn forget_others(
     node: NodeAddress,
 ) -> io::Result<()> {
     let last = last(dir, log, state).await?;
-    let mut raft_log = Log::new(log.clone());
+    let mut raft_log = Log::new(Arc::new(log.clone()));
     let vote = raft_log.read_vote().await?;
     let term = last.leader_id.term.max(vote.map_or(0, |vote| vote.leader_id.term)) + 1;
     // First: a vote alone changes nothing, and no entry may be of a later term than the vote.
@@ -77,6 +78,6 @@ async fn last(dir: &Path, log: &LogStore, state: &StateStore) -> io::Result<LogI
             "this node has lost its data before, and has not got all of it back",
         ));
     }
-    let logged = Log::new(log.clone()).get_log_state().await?.last_log_id;
+    let logged = Log::new(Arc::new(log.clone())).get_log_state().await?.last_log_id;
     logged.max(decode_applied(state)?).ok_or_else(|| io::Error::other("this node has no data"))
 }

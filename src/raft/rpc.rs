@@ -9,6 +9,7 @@ use openraft::raft::AppendEntriesRequest;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::blocking::blocking;
 use super::bootstrap::Gate;
 use super::disk::{Disk, Disks};
 use super::snapshot::{Begin, Chunk, End};
@@ -148,10 +149,4 @@ fn answer<T: Serialize, E: std::error::Error>(result: Result<T, E>) -> io::Resul
         Ok(value) => Ok(codec::encode(&value)),
         Err(error) => Err(io::Error::other(error.to_string())),
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

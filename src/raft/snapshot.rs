@@ -6,18 +6,20 @@
 
 use std::future::Future;
 use std::io;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::storage::RaftSnapshotBuilder;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::blocking::blocking;
 use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::codec;
 use crate::limits;
 use crate::peer::{Kind, Link};
-use crate::storage::{Manifest, SnapshotDir, Snapshots, StateStore};
+use crate::storage::{Manifest, SnapshotDir, Snapshots, StateStorage};
 
 /// How long a peer may take to begin a snapshot, and to take a piece of it.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,12 +31,12 @@ pub type Handle = SnapshotDir;
 
 /// Builds snapshots, beside apply.
 pub struct Builder {
-    store: StateStore,
+    store: Arc<dyn StateStorage>,
     snapshots: Snapshots,
 }
 
 impl Builder {
-    pub(super) fn new(store: StateStore, snapshots: Snapshots) -> Self {
+    pub(super) fn new(store: Arc<dyn StateStorage>, snapshots: Snapshots) -> Self {
         Self { store, snapshots }
     }
 }
@@ -45,7 +47,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let (store, snapshots) = (self.store.clone(), self.snapshots.clone());
         let began = Instant::now();
-        let built = tokio::task::spawn_blocking(move || {
+        let built = blocking(move || {
             snapshots.build(|path| {
                 // Where the checkpoint itself stands: apply goes on meanwhile.
                 let marks = store.checkpoint(path)?;
@@ -56,7 +58,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
                 }))
             })
         });
-        let handle = built.await.map_err(io::Error::other)??;
+        let handle = built.await?;
         let (bytes, copied_bytes) = (handle.manifest().bytes(), handle.copied_bytes()?);
         let snapshot = describe(handle)?;
         let applied = snapshot.meta.last_log_id.map(|id| id.index);
@@ -127,10 +129,8 @@ pub(super) async fn send(link: &Link, vote: Vote, snapshot: &Handle) -> io::Resu
         let mut offset = 0;
         while offset < file.bytes {
             let (handle, name) = (snapshot.clone(), file.name.clone());
-            let read = tokio::task::spawn_blocking(move || {
-                handle.read(&name, offset, limits::SNAPSHOT_CHUNK_BYTES)
-            });
-            let bytes = read.await.map_err(io::Error::other)??;
+            let read = move || handle.read(&name, offset, limits::SNAPSHOT_CHUNK_BYTES);
+            let bytes = blocking(read).await?;
             if bytes.is_empty() {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,

@@ -8,10 +8,24 @@ use serde::Serialize;
 
 use super::cluster::{Role, Status};
 use super::disk::Disk;
-use super::node::{Inner, Leadership};
+use super::node::{Inner, Leadership, Node};
 
 /// A follower that is this many entries behind its leader does not serve yet.
 const READY_LAG_MAX: u64 = 1024;
+
+impl Node {
+    /// The newest version of commands that all nodes of the cluster take part in; `None` if one has not
+    /// said.
+    pub fn common_version(&self) -> Option<u8> {
+        let inner = &self.inner;
+        let reachable = inner.peers.reachable();
+        let versions = inner.members().nodes.into_keys().map(|id| match id {
+            id if id == inner.settings.id => Some(inner.settings.version_max),
+            id => reachable.get(&id).map(|status| status.version_max),
+        });
+        versions.collect::<Option<Vec<u8>>>()?.into_iter().min()
+    }
+}
 
 impl Inner {
     /// Whether this node has been removed from its cluster.
@@ -51,7 +65,8 @@ impl Inner {
             wall_ms: self.clock.wall_ms(),
             clock_trusted,
             disk: self.disks.own(),
-            members: self.members().nodes.into_keys().collect(),
+            members: self.members().nodes,
+            version_max: self.settings.version_max,
         }
     }
 
@@ -106,6 +121,7 @@ impl Inner {
                 applied: status.as_ref().and_then(|status| status.applied),
                 ready: status.as_ref().is_some_and(|status| status.ready),
                 disk: status.as_ref().map(|status| status.disk),
+                version_max: status.as_ref().map(|status| status.version_max),
             }
         });
         let progress = *self.progress.borrow();
@@ -113,6 +129,7 @@ impl Inner {
             id: own.id,
             leader: own.leader,
             term: own.term,
+            version: progress.version,
             nodes: nodes.collect(),
             state_hash: StateHash {
                 applied: progress.applied.unwrap_or(0),
@@ -132,6 +149,8 @@ pub struct ClusterReport {
     pub leader: Option<u64>,
     /// Its term.
     pub term: u64,
+    /// Up to which version the log may hold commands, see [`crate::machine::VERSION_MAX`].
+    pub version: u8,
     /// All nodes.
     pub nodes: Vec<NodeReport>,
     /// How far it has applied the log, and the hash of that: equal on all nodes at equal index.
@@ -160,6 +179,8 @@ pub struct NodeReport {
     pub ready: bool,
     /// How much space its disk has left; null if it did not answer.
     pub disk: Option<Disk>,
+    /// The newest version of commands that it takes part in; null if it did not answer.
+    pub version_max: Option<u8>,
 }
 
 /// See [`crate::machine::Machine::hash`].

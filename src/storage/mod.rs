@@ -48,6 +48,7 @@ mod state_db;
 mod state_snapshot;
 mod sync;
 mod synced;
+mod traits;
 mod wal;
 
 pub use checkpoint::{FileEntry, Manifest};
@@ -59,3 +60,4 @@ pub use state::{StateOptions, StateStore};
 pub use state_db::Marks;
 pub use state_snapshot::StateSnapshot;
 pub use sync::Done;
+pub use traits::{LogStorage, StateStorage};

@@ -89,9 +89,12 @@ impl Snapshots {
                     snapshot = Some(SnapshotDir::new(number, path, manifest));
                     continue;
                 }
-                Ok(_) => {}
                 // It was complete once. The state has what it held, so it is not missed.
-                Err(error) => tracing::warn!(%error, "a damaged snapshot is removed"),
+                Err(error) if snapshot.is_none() => {
+                    tracing::warn!(%error, "a damaged snapshot is removed");
+                }
+                // An older one. It may be half gone: the node ended while it was being removed.
+                _ => {}
             }
             files::remove_dir(&path)?;
         }

@@ -16,6 +16,7 @@ mod node;
 mod ports;
 mod wait;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -82,7 +83,22 @@ impl TestCluster {
             cluster.restart(id);
         }
         cluster.wait_ready().await;
+        cluster.wait_version().await;
         cluster
+    }
+
+    /// Waits until the log may hold all commands that the nodes know: from then on a cluster without
+    /// clients writes nothing.
+    async fn wait_version(&self) {
+        for id in self.active() {
+            wait_until(&format!("node {id} is at the newest version"), async || {
+                let report = self.report(id).await?;
+                let nodes = report["nodes"].as_array().expect("nodes");
+                let known = nodes.iter().map(|node| node["versionMax"].as_u64()).min().flatten();
+                if report["version"].as_u64() == known { Ok(()) } else { Err(report.to_string()) }
+            })
+            .await;
+        }
     }
 
     /// Nodes that have their configuration and their ports, and do not run yet.
@@ -148,14 +164,34 @@ impl TestCluster {
         &self.node(id).config
     }
 
+    /// The process of a node that runs.
+    pub fn process(&self, id: u64) -> u32 {
+        self.nodes[Self::index(id)].process()
+    }
+
     /// What a node has told so far, over all its starts.
     pub fn log(&self, id: u64) -> String {
         self.nodes[Self::index(id)].log()
     }
 
+    /// What a running node has in memory.
+    pub fn memory_bytes(&self, id: u64) -> u64 {
+        self.nodes[Self::index(id)].memory_bytes()
+    }
+
     /// Starts a node that does not run, with the data that it has.
     pub fn restart(&mut self, id: u64) {
-        self.node(id).start();
+        self.restart_with(id, &[]);
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn restart_with(&mut self, id: u64, environment: &[(&str, &OsStr)]) {
+        self.node(id).start(environment);
+    }
+
+    /// How a node's process ended, if it has: it is then to be killed before it is started again.
+    pub fn ended(&mut self, id: u64) -> Option<ExitStatus> {
+        self.node(id).ended()
     }
 
     /// SIGKILL.
@@ -197,14 +233,34 @@ impl TestCluster {
 
     /// Waits until one node is ready.
     pub async fn wait_ready_one(&mut self, id: u64) {
+        if let Some(status) = self.wait_ready_or_ended(id).await {
+            panic!("node {id} ended with {status} instead of becoming ready");
+        }
+    }
+
+    /// Waits until one node is ready, or its process has ended: then it tells how.
+    pub async fn wait_ready_or_ended(&mut self, id: u64) -> Option<ExitStatus> {
         let api = self.api.clone();
         let node = self.node(id);
         wait_until(&format!("node {id} is ready"), async || {
             if let Some(status) = node.ended() {
-                panic!("node {id} ended with {status} instead of becoming ready");
+                return Ok(Some(status));
             }
             let answer = api.try_get(id, "/readyz").await.map_err(|error| error.to_string())?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+            if answer.status == 200 { Ok(None) } else { Err(answer.text()) }
+        })
+        .await
+    }
+
+    /// Waits until one node has made a snapshot that cuts its log: it keeps the newest 512 entries.
+    pub async fn wait_log_cut(&self, id: u64) {
+        let what = format!("node {id} has a snapshot and a log without its beginning");
+        wait_until(&what, async || {
+            let log = self.log(id);
+            let line = log.lines().rfind(|line| line.contains("built a snapshot"));
+            let applied = line
+                .and_then(|line| line.rsplit_once("applied=")?.1.split(' ').next()?.parse().ok());
+            if applied > Some(1000u64) { Ok(()) } else { Err(format!("applied {applied:?}")) }
         })
         .await;
     }

@@ -1,5 +1,6 @@
 //! One node as a process.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -33,16 +34,31 @@ impl Node {
         self.child.is_some() && !self.is_paused
     }
 
-    pub(super) fn start(&mut self) {
+    /// Starts the process, with `environment` beside what it always gets.
+    pub(super) fn start(&mut self, environment: &[(&str, &OsStr)]) {
         assert!(self.child.is_none(), "node {} runs already", self.id);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
         let child = tallykeep()
             .args(["serve", "--config"])
             .arg(&self.config)
+            .envs(environment.iter().copied())
             .stderr(log)
             .spawn()
             .expect("the built binary starts");
         self.child = Some(child);
+    }
+
+    /// The id of the process.
+    pub(super) fn process(&self) -> u32 {
+        self.child.as_ref().expect("the node runs").id()
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let pid = self.child.as_ref().expect("the node runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let number = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+        number.expect("a number of KiB") * 1024
     }
 
     /// How the process ended, if it has.
@@ -105,7 +121,7 @@ impl Node {
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().expect("the node runs").id().to_string();
+        let pid = self.process().to_string();
         // The shell's own `kill`: not every machine has one as a program.
         let script = "kill -s \"$1\" \"$2\"";
         let sent = Command::new("sh").args(["-c", script, "sh", name, &pid]).status();
