@@ -186,7 +186,9 @@ class LostTail(Fault):
         text = self.cluster.log_since(self.node, said)
         reasons = [line for line in text.splitlines() if _names_damage(line)]
         if reasons:
-            self.note(f"refused to start: {reasons[-1].strip()[-300:]}")
+            # Where this run keeps its files is nobody's concern.
+            reason = reasons[-1].strip().split(f"{self.cluster.data(self.node)}/")[-1]
+            self.note(f"refused to start: {reason[-300:]}")
         else:
             self.fail(f"a damaged node does not say what is wrong: {text.strip()[-500:]}")
         self.cluster.kill(self.node)
