@@ -183,6 +183,8 @@ pub const LOG_WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub const COMMITTED_KEPT_EVERY: u64 = 64;
 /// Limiter cells in memory in front of the state's tables; about 150 bytes each, and the identifier.
 pub const CELLS_CACHED_MAX: usize = 128 * 1024;
+/// Of these, so many are written back to the tables at a time: about 0.3 ms, for which checks wait.
+pub const WRITE_BACK_CELLS: usize = 256;
 /// Blocks of the log's files in memory.
 pub const LOG_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Ranges that wait for their disk space to be given back.

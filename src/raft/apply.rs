@@ -87,19 +87,19 @@ impl StateMachine {
         let (index, mark) = (log_id.index, codec::encode(&log_id));
         let outcomes = match entry.payload {
             EntryPayload::Blank => {
-                self.store.commit(&Effects::default(), index, &mark, None)?;
+                self.store.commit(Effects::default(), index, mark, None)?;
                 Vec::new()
             }
             EntryPayload::Membership(membership) => {
                 let membership = StoredMembership::new(Some(log_id), membership);
                 let membership = codec::encode(&membership);
-                self.store.commit(&Effects::default(), index, &mark, Some(&membership))?;
+                self.store.commit(Effects::default(), index, mark, Some(membership))?;
                 Vec::new()
             }
             EntryPayload::Normal(batch) => {
                 let batch = Batch::decode(&batch.0, self.version_max)?;
                 let (outcomes, effects) = self.machine.apply(&*self.store, &batch)?;
-                self.store.commit(&effects, index, &mark, None)?;
+                self.store.commit(effects, index, mark, None)?;
                 outcomes
             }
         };

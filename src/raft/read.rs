@@ -57,7 +57,7 @@ impl Reads {
     /// [`limits::REQUEST_TIMEOUT`], and at once if it is known that there is no quorum.
     pub async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
         self.barrier(Instant::now() + limits::REQUEST_TIMEOUT).await?;
-        Ok(self.inner.state.snapshot())
+        Ok(self.inner.state.audit_snapshot())
     }
 
     /// Returns once everything is applied here that any node had acknowledged when this was called,

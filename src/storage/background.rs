@@ -1,4 +1,4 @@
-//! A thread for work that gives disk space back and that nobody waits for.
+//! A thread for work that nobody waits for.
 
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -34,12 +34,14 @@ impl Background {
 }
 
 impl Jobs {
-    /// Accepts a job if the queue has room. A job refused is no loss: the space that it would have
-    /// given back comes back with RocksDB's own compactions, later.
-    pub(super) fn offer(&self, job: impl FnOnce() + Send + 'static) {
-        if self.0.try_send(Some(Box::new(job))).is_err() {
-            tracing::debug!("the queue for giving disk space back is full");
+    /// Accepts a job if the queue has room. A job refused is no loss where it gives disk space back:
+    /// that comes back with RocksDB's own compactions, later.
+    pub(super) fn offer(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        let is_accepted = self.0.try_send(Some(Box::new(job))).is_ok();
+        if !is_accepted {
+            tracing::debug!("a queue of background work is full");
         }
+        is_accepted
     }
 }
 
@@ -50,7 +52,7 @@ impl Drop for Background {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that gives disk space back has panicked");
+            tracing::error!("a thread of background work has panicked");
         }
     }
 }

@@ -36,9 +36,11 @@
 mod background;
 mod cells;
 mod checkpoint;
+mod current;
 mod files;
 mod flushed;
 mod log;
+mod resident;
 mod rocks;
 mod sizes;
 mod snapshots;

@@ -6,16 +6,17 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rocksdb::ReadOptions;
 
 use super::background::Background;
-use super::cells::Cells;
 use super::checkpoint;
+use super::current::{Current, Known};
 use super::files;
 use super::flushed::Flushed;
-use super::state_db::{Direction, Marks, Memory, StateDb};
+use super::state_db::{Direction, Due, Marks, Memory, StateDb};
 use super::state_snapshot::StateSnapshot;
 use crate::machine::{Effects, Row, Table, View, Write};
 
@@ -39,16 +40,33 @@ pub struct StateStore {
     state: Arc<State>,
 }
 
-/// `background` is dropped first: it ends before the instance closes.
+/// The threads are dropped first: they end before the instance closes.
 struct State {
-    background: Background,
-    current: RwLock<Arc<StateDb>>,
-    cells: Cells,
+    flusher: Background,
+    compactor: Background,
+    shared: Arc<Shared>,
+}
+
+/// What the threads share with the handles.
+struct Shared {
+    current: RwLock<Current>,
     /// Held while a state is installed; the number of the state in force.
     number: Mutex<u64>,
     flushed: Flushed,
+    /// A flush waits for its turn or is under way.
+    is_flushing: AtomicBool,
+    /// The last flush has failed.
+    has_failed: AtomicBool,
     memory: Memory,
     dir: PathBuf,
+}
+
+/// The state in `shared` is whole, see `current.rs`, for as long as this is there.
+struct Whole<'a> {
+    shared: &'a Shared,
+    db: Arc<StateDb>,
+    /// Where it stood when it had become whole.
+    marks: Marks,
 }
 
 impl StateStore {
@@ -87,28 +105,37 @@ impl StateStore {
             files::remove_dir(&folder(dir, other))?;
         }
         let memory = Memory::new(&options);
-        let state = StateDb::open(&folder(dir, number), number == FIRST, &memory)?;
+        let current = Current::new(StateDb::open(&folder(dir, number), number == FIRST, &memory)?)?;
         files::sync_dir(dir)?;
         let flushed = Flushed::default();
         // What was just opened is what is on disk.
-        if let Some(index) = state.marks(ReadOptions::default())?.index {
+        if let Some(index) = current.marks().index {
             flushed.raise(index);
         }
-        let state = State {
-            background: Background::start("state-space")?,
-            current: RwLock::new(Arc::new(state)),
-            cells: Cells::default(),
+        let shared = Shared {
+            current: RwLock::new(current),
             number: Mutex::new(number),
             flushed,
+            is_flushing: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             memory,
             dir: dir.to_owned(),
+        };
+        let state = State {
+            flusher: Background::start("state-flush")?,
+            compactor: Background::start("state-space")?,
+            shared: Arc::new(shared),
         };
         Ok(Self { state: Arc::new(state) })
     }
 
     /// How far the state on disk has come: what the log asks before it is purged.
     pub fn flushed(&self) -> Flushed {
-        self.state.flushed.clone()
+        self.shared().flushed.clone()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.state.shared
     }
 
     /// Writes the effects of the entries up to `index`, together with the marks of that entry:
@@ -119,60 +146,55 @@ impl StateStore {
     /// If the state cannot be written: the node must stop.
     pub fn commit(
         &self,
-        effects: &Effects,
+        effects: Effects,
         index: u64,
-        applied: &[u8],
-        membership: Option<&[u8]>,
+        applied: Vec<u8>,
+        membership: Option<Vec<u8>>,
     ) -> io::Result<()> {
-        let state = self.state.current();
-        state.write(&effects.writes, index, applied, membership)?;
-        self.state.cells.note(&effects.writes);
-        for write in &effects.writes {
-            // Whole shards: worth a compaction.
-            if let Write::DeleteRange { table: table @ (Table::Entry | Table::Index), from, to } =
-                write
-            {
-                self.state.reclaim(&state, *table, from, to);
-            }
+        let shared = self.shared();
+        // Whole shards: worth a compaction.
+        let is_reclaimed = |write: &Write| match write {
+            Write::DeleteRange { table, from, to } => Some((*table, from.clone(), to.clone())),
+            _ => None,
+        };
+        let reclaimed: Vec<_> = effects.writes.iter().filter_map(is_reclaimed).collect();
+        let due = {
+            let mut current = shared.write();
+            let membership = membership.or_else(|| current.marks().membership.clone());
+            let marks = Marks { index: Some(index), applied: Some(applied), membership };
+            current.commit(effects, marks)?;
+            current.is_due(shared.memory.write_buffer_bytes())?
+        };
+        match due {
+            Due::Later => {}
+            Due::Now => self.state.flush_soon(),
+            // The disk does not keep up.
+            Due::Overdue => shared.flush()?,
+        }
+        for (table, from, to) in reclaimed {
+            self.state.reclaim(table, from, to);
         }
         Ok(())
     }
 
-    /// What was kept with the last entry applied.
-    ///
-    /// # Errors
-    /// If the state cannot be read.
-    pub fn applied(&self) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.marks()?.applied)
-    }
-
-    /// What was kept about the last membership.
-    ///
-    /// # Errors
-    /// If the state cannot be read.
-    pub fn membership(&self) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.marks()?.membership)
-    }
-
     /// Where the state stands in the log.
-    ///
-    /// # Errors
-    /// If the state cannot be read.
-    pub fn marks(&self) -> io::Result<Marks> {
-        self.state.current().marks(ReadOptions::default())
+    pub fn marks(&self) -> Marks {
+        self.shared().read().marks().clone()
     }
 
-    /// The state as it is now, to read from while writes go on.
-    pub fn snapshot(&self) -> StateSnapshot {
-        StateSnapshot::new(self.state.current())
+    /// The audit log as it is now, to read from while writes go on: entries, what finds them, and
+    /// their objects. Other tables cannot be read from it.
+    pub fn audit_snapshot(&self) -> StateSnapshot {
+        StateSnapshot::of_audit(self.shared().read().db().clone())
     }
 
-    /// SHA-256 over all rows as they are now, see [`StateSnapshot::content_hash`].
+    /// The whole state as it is now, to read from while writes go on.
     ///
     /// # Errors
-    /// If the state cannot be read.
-    pub fn content_hash(&self) -> io::Result<[u8; 32]> {
-        self.snapshot().content_hash()
+    /// If the state cannot be written: what was held back in memory has to be.
+    pub fn snapshot(&self) -> io::Result<StateSnapshot> {
+        let whole = self.shared().whole()?;
+        Ok(StateSnapshot::new(whole.db.clone()))
     }
 
     /// Brings to the disk all that was committed before. It takes as long as the disk does.
@@ -180,13 +202,7 @@ impl StateStore {
     /// # Errors
     /// If the state cannot be written.
     pub fn flush(&self) -> io::Result<()> {
-        let state = self.state.current();
-        let index = state.marks(ReadOptions::default())?.index;
-        state.flush()?;
-        if let Some(index) = index {
-            self.state.flushed.raise(index);
-        }
-        Ok(())
+        self.shared().flush()
     }
 
     /// Flushes, and makes a checkpoint in the folder `into`, which must not be there: hard links to
@@ -196,9 +212,10 @@ impl StateStore {
     /// # Errors
     /// If the checkpoint cannot be made; `into` may then be there in part.
     pub fn checkpoint(&self, into: &Path) -> io::Result<Marks> {
-        let marks = self.state.current().checkpoint(into)?;
+        let whole = self.shared().whole()?;
+        let marks = whole.flushing(|db| db.checkpoint(into))?;
         if let Some(index) = marks.index {
-            self.state.flushed.raise(index);
+            self.shared().flushed.raise(index);
         }
         Ok(marks)
     }
@@ -213,11 +230,11 @@ impl StateStore {
     /// If the checkpoint cannot be opened, or is behind what is flushed here (`InvalidInput`): the
     /// log may be purged to there. The old state is then still in force.
     pub fn install(&self, verified: &Path) -> io::Result<()> {
-        let state = &*self.state;
-        let mut number = state.number.lock().expect("no holder panics");
-        let path = folder(&state.dir, *number + 1);
+        let shared = self.shared();
+        let mut number = shared.number.lock().expect("no holder panics");
+        let path = folder(&shared.dir, *number + 1);
         files::remove_dir(&path)?;
-        let (installed, marks) = match state.prepare(verified, &path) {
+        let installed = match shared.prepare(verified, &path) {
             Ok(prepared) => prepared,
             Err(error) => {
                 // What is left of it goes at the next attempt or start; the error is what matters.
@@ -228,27 +245,86 @@ impl StateStore {
         // If this fails, either may be in force on disk. So from here on the folder stays, and its
         // number is taken.
         *number += 1;
-        set_current(&state.dir, *number)?;
-        let old = {
-            let mut current = state.current.write().expect("no holder panics");
-            state.cells.clear();
-            std::mem::replace(&mut *current, Arc::new(installed))
-        };
-        old.supersede();
-        if let Some(index) = marks.index {
-            state.flushed.raise(index);
+        set_current(&shared.dir, *number)?;
+        let index = installed.marks().index;
+        shared.write().replace(installed).supersede();
+        if let Some(index) = index {
+            shared.flushed.raise(index);
         }
         Ok(())
     }
 }
 
 impl State {
-    fn current(&self) -> Arc<StateDb> {
-        self.current.read().expect("no holder panics").clone()
+    /// Has the state flushed by its thread, unless it is about to be.
+    fn flush_soon(&self) {
+        if self.shared.is_flushing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shared = self.shared.clone();
+        let is_accepted = self.flusher.jobs().offer(move || {
+            if let Err(error) = shared.flush() {
+                // It is tried again; writing stops if that is too late.
+                tracing::error!(%error, "the state could not be flushed");
+            }
+            shared.is_flushing.store(false, Ordering::Release);
+        });
+        if !is_accepted {
+            self.shared.is_flushing.store(false, Ordering::Release);
+        }
+    }
+
+    fn reclaim(&self, table: Table, from: Vec<u8>, to: Vec<u8>) {
+        let shared = self.shared.clone();
+        self.compactor.jobs().offer(move || match shared.whole() {
+            // It flushes what is in memory of the range.
+            Ok(whole) => whole.db.compact(table, &from, &to),
+            Err(error) => tracing::warn!(%error, "what removed entries take is not given back yet"),
+        });
+    }
+}
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, Current> {
+        self.current.read().expect("no holder panics")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Current> {
+        self.current.write().expect("no holder panics")
+    }
+
+    /// Makes the state whole. Commits go on meanwhile, between the pieces.
+    fn whole(&self) -> io::Result<Whole<'_>> {
+        self.write().want_whole();
+        // Wanted no longer when this goes, however that comes.
+        let mut whole = {
+            let current = self.read();
+            Whole { shared: self, db: current.db().clone(), marks: Marks::default() }
+        };
+        loop {
+            let mut current = self.write();
+            if !current.write_back()? {
+                whole.db = current.db().clone();
+                whole.marks = current.marks().clone();
+                return Ok(whole);
+            }
+            drop(current);
+            // Locks are not fair, and the next commit is due.
+            std::thread::yield_now();
+        }
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let whole = self.whole()?;
+        whole.flushing(StateDb::flush)?;
+        if let Some(index) = whole.marks.index {
+            self.flushed.raise(index);
+        }
+        Ok(())
     }
 
     /// Builds the state in `path` from a checkpoint, opens it and makes it durable.
-    fn prepare(&self, verified: &Path, path: &Path) -> io::Result<(StateDb, Marks)> {
+    fn prepare(&self, verified: &Path, path: &Path) -> io::Result<Current> {
         files::create_dirs(path)?;
         for file in &checkpoint::read_manifest(verified)?.files {
             let (from, to) = (verified.join(&file.name), path.join(&file.name));
@@ -261,11 +337,10 @@ impl State {
             }
         }
         files::sync_dir(path)?;
-        let state = StateDb::open(path, false, &self.memory)?;
+        let state = Current::new(StateDb::open(path, false, &self.memory)?)?;
         files::sync_dir(path)?;
         files::sync_dir(&self.dir)?;
-        let marks = state.marks(ReadOptions::default())?;
-        let next = marks.index.map_or(0, |index| index + 1);
+        let next = state.marks().index.map_or(0, |index| index + 1);
         if next < self.flushed.next() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -277,40 +352,66 @@ impl State {
                 ),
             ));
         }
-        Ok((state, marks))
+        Ok(state)
     }
+}
 
-    fn reclaim(&self, state: &Arc<StateDb>, table: Table, from: &[u8], to: &[u8]) {
-        // A state that was replaced meanwhile has no use for it.
-        let (state, from, to) = (Arc::downgrade(state), from.to_vec(), to.to_vec());
-        self.background.jobs().offer(move || {
-            if let Some(state) = state.upgrade() {
-                state.compact(table, &from, &to);
-            }
-        });
+impl Whole<'_> {
+    /// Does what flushes. If that fails RocksDB tries again by itself, at any time, so the state then
+    /// stays whole until it has succeeded.
+    fn flushing<T>(&self, flush: impl FnOnce(&StateDb) -> io::Result<T>) -> io::Result<T> {
+        let done = flush(&self.db);
+        let has_failed = self.shared.has_failed.swap(done.is_err(), Ordering::AcqRel);
+        match (has_failed, &done) {
+            (false, Err(_)) => self.shared.write().want_whole(),
+            (true, Ok(_)) => self.shared.write().want_no_longer(),
+            _ => {}
+        }
+        done
+    }
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        self.shared.write().want_no_longer();
     }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Else the background would have to finish a compaction first.
-        self.current().stop();
+        match self.shared.whole() {
+            // Else the compactor would have to finish a compaction first.
+            Ok(whole) => whole.db.stop(),
+            Err(error) => {
+                tracing::error!(%error, "the state on disk stays as it was at its last flush");
+                // To close it would be to flush it.
+                std::mem::forget(self.shared.read().db().clone());
+            }
+        }
     }
 }
 
 impl View for StateStore {
     fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        if table == Table::Cell
-            && let Some(cell) = self.state.cells.get(key)
-        {
-            return Ok(cell);
+        let known = self.shared().read().get(table, key);
+        match known {
+            Known::Row(row) => Ok(row),
+            Known::Ask(db) => db.latest(table, key),
         }
-        self.state.current().latest(table, key)
     }
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
-        let options = ReadOptions::default();
-        self.state.current().scan(table, (from, to), limit, Direction::Ascending, options)
+        if table == Table::Cell {
+            return self.snapshot()?.scan(table, from, to, limit);
+        }
+        let db = {
+            let current = self.shared().read();
+            if let Some(rows) = current.scan(table, (from, to), limit) {
+                return Ok(rows);
+            }
+            current.db().clone()
+        };
+        db.scan(table, (from, to), limit, Direction::Ascending, ReadOptions::default())
     }
 }
 

@@ -1,4 +1,6 @@
 //! One RocksDB instance with the machine's tables, and reading it at one moment or another.
+//!
+//! It never flushes by itself, see [`super::current`]: it is told to.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +10,13 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, CompactOptions, DB,
     DBCompressionType, FlushOptions, MemtableFactory, Options, ReadOptions, SliceTransform,
-    WriteBatch, WriteBufferManager,
+    WriteBatch, WriteBufferManager, properties,
 };
 
 use super::files;
 use super::rocks;
 use super::state::StateOptions;
-use crate::machine::{Row, Table, Write};
+use crate::machine::{Row, Table};
 
 /// The column family of the store's own rows, which are no part of the machine's state.
 const RAFT: &str = "raft";
@@ -39,6 +41,9 @@ pub(super) struct Memory {
     write_buffer_bytes: usize,
 }
 
+/// RocksDB would flush a memtable by itself when it is so much larger than those that are flushed here.
+const MEMTABLE_HEADROOM: usize = 16;
+
 /// An open state. Fields are dropped in this order: the instance closes before its folder goes.
 pub(super) struct StateDb {
     db: DB,
@@ -47,11 +52,33 @@ pub(super) struct StateDb {
     folder: Folder,
 }
 
+/// When a flush is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// There is room.
+    Later,
+    /// The memtables are as large as they should be.
+    Now,
+    /// They are twice as large: nothing more should be written before it has ended.
+    Overdue,
+}
+
+/// A write of several rows, all or nothing.
+pub(super) struct Batch<'a> {
+    state: &'a StateDb,
+    families: [&'a ColumnFamily; Table::ALL.len()],
+    batch: WriteBatch,
+}
+
 /// The folder of a state, removed once nobody has the state open if another has taken its place.
 struct Folder {
     path: PathBuf,
     superseded: AtomicBool,
 }
+
+/// The memtable of cells is full with such a part of what all may hold: a flush has to sort it, for as
+/// long as that takes.
+const CELLS_SHARE: usize = 8;
 
 /// From which end a scan begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +90,16 @@ pub(super) enum Direction {
 impl Memory {
     pub(super) fn new(options: &StateOptions) -> Self {
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
-        // Memtables are charged to the cache, so that one number bounds both. Writers are not
-        // stalled by it: the flush that it begins soon brings the sum down.
-        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
-            options.write_buffer_bytes,
-            false,
-            cache.clone(),
-        );
+        // Memtables are charged to the cache, so that one number bounds both. Without a bound of its
+        // own (0) it begins no flush.
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(0, false, cache.clone());
         Self { cache, write_buffers, write_buffer_bytes: options.write_buffer_bytes }
+    }
+
+    /// Memtables of all tables together, before they are flushed.
+    pub(super) fn write_buffer_bytes(&self) -> usize {
+        self.write_buffer_bytes
     }
 
     fn families(&self) -> Vec<(&'static str, Options)> {
@@ -94,7 +123,7 @@ impl Memory {
 
         let mut family = Options::default();
         family.set_block_based_table_factory(&tables(8 * 1024));
-        family.set_write_buffer_size(self.write_buffer_bytes);
+        family.set_write_buffer_size(MEMTABLE_HEADROOM * self.write_buffer_bytes);
         // Memory is counted as it is allocated, in blocks of this size in every table: with blocks
         // of the default size, a few rows in each would look like full memtables and be flushed.
         family.set_arena_block_size((self.write_buffer_bytes / 256).max(4096));
@@ -107,19 +136,14 @@ impl Memory {
         // The filter of a memtable is allocated whole with the memtable, so only these tables, which
         // are asked for keys that may be missing, have one.
         points.set_memtable_whole_key_filtering(true);
-        points.set_memtable_prefix_bloom_ratio(0.02);
+        points.set_memtable_prefix_bloom_ratio(0.02 / MEMTABLE_HEADROOM as f64);
 
-        // Cells are written most, mostly the same ones, and never read in order while serving. In a
-        // sorted memtable each write would search among all versions of all cells; here it goes to
-        // the few of its own bucket. The bucket is that of the whole key.
+        // Cells are never read in order while serving. In a sorted memtable each write would search
+        // among all of them; here it goes to the few of its own bucket, that of the whole key.
         let mut cells = points.clone();
         cells.set_prefix_extractor(SliceTransform::create_noop());
-        // A flush has to sort them, all versions of all of them, for as long as that takes: a small
-        // memtable, so that it is not a second.
-        let cells_bytes = self.write_buffer_bytes / 8;
-        cells.set_write_buffer_size(cells_bytes);
         // Eight bytes each, which are part of the memtable: one for about ten rows.
-        let bucket_count = (cells_bytes / 1024).max(1);
+        let bucket_count = (self.write_buffer_bytes / CELLS_SHARE / 1024).max(1);
         cells.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count });
 
         let tables = Table::ALL.into_iter().map(|table| match table {
@@ -273,36 +297,31 @@ impl StateDb {
         Ok(marks)
     }
 
-    /// Writes to memory, all or nothing, with the marks of entry `index`. It is on disk after the
-    /// next flush.
-    pub(super) fn write(
-        &self,
-        writes: &[Write],
-        index: u64,
-        applied: &[u8],
-        membership: Option<&[u8]>,
-    ) -> io::Result<()> {
-        let mut batch = WriteBatch::default();
-        let applied = [&index.to_be_bytes()[..], applied].concat();
-        batch.put_cf(self.raft(), APPLIED, applied);
-        if let Some(membership) = membership {
-            batch.put_cf(self.raft(), MEMBERSHIP, membership);
-        }
+    /// Begins a write of several rows.
+    pub(super) fn batch(&self) -> Batch<'_> {
         let families = Table::ALL.map(|table| self.table(table));
-        for write in writes {
-            match write {
-                Write::Put { table, key, value } => {
-                    batch.put_cf(families[*table as usize], key, value);
-                }
-                Write::Delete { table, key } => batch.delete_cf(families[*table as usize], key),
-                Write::DeleteRange { table, from, to } => {
-                    batch.delete_range_cf(families[*table as usize], &from[..], &to[..]);
-                }
-            }
+        Batch { state: self, families, batch: WriteBatch::default() }
+    }
+
+    /// Whether what is in memory alone is as much as should be, and whether it is far more.
+    pub(super) fn is_due(&self, write_buffer_bytes: usize) -> io::Result<Due> {
+        let bytes = |family| {
+            let bytes =
+                self.db.property_int_value_cf(family, properties::CUR_SIZE_ACTIVE_MEM_TABLE);
+            bytes.map_err(|error| self.fault("read the state in", &error))
+        };
+        let mut all = bytes(self.raft())?.unwrap_or(0);
+        let mut is_due = false;
+        for table in Table::ALL {
+            let bytes = bytes(self.table(table))?.unwrap_or(0);
+            all += bytes;
+            is_due |= table == Table::Cell && bytes >= (write_buffer_bytes / CELLS_SHARE) as u64;
         }
-        self.db
-            .write_without_wal(batch)
-            .map_err(|error| self.fault("write to the state in", &error))
+        Ok(match all {
+            all if all >= 2 * write_buffer_bytes as u64 => Due::Overdue,
+            all if is_due || all >= write_buffer_bytes as u64 => Due::Now,
+            _ => Due::Later,
+        })
     }
 
     /// Brings all tables to the disk, as of one moment.
@@ -344,7 +363,8 @@ impl StateDb {
         self.db.compact_range_cf_opt(self.table(table), Some(from), Some(to), &options);
     }
 
-    /// Ends compactions, after a last flush. Nothing may be written after this.
+    /// Ends compactions, after a last flush, which RocksDB does by itself. Nothing may be written after
+    /// this.
     pub(super) fn stop(&self) {
         self.db.cancel_all_background_work(true);
     }
@@ -356,6 +376,42 @@ impl StateDb {
 
     fn fault(&self, attempt: &str, error: &rocksdb::Error) -> io::Error {
         rocks::fault(attempt, &self.folder.path, error)
+    }
+}
+
+impl Batch<'_> {
+    /// Sets a row or, without a value, removes it.
+    pub(super) fn set(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
+        let family = self.families[table as usize];
+        match value {
+            Some(value) => self.batch.put_cf(family, key, value),
+            None => self.batch.delete_cf(family, key),
+        }
+    }
+
+    /// Removes the rows from `from` (inclusive) to `to` (exclusive).
+    pub(super) fn remove_range(&mut self, table: Table, from: &[u8], to: &[u8]) {
+        self.batch.delete_range_cf(self.families[table as usize], from, to);
+    }
+
+    /// Sets where the state stands.
+    pub(super) fn mark(&mut self, marks: &Marks) {
+        if let (Some(index), Some(applied)) = (marks.index, &marks.applied) {
+            let applied = [&index.to_be_bytes()[..], applied].concat();
+            self.batch.put_cf(self.state.raft(), APPLIED, applied);
+        }
+        if let Some(membership) = &marks.membership {
+            self.batch.put_cf(self.state.raft(), MEMBERSHIP, membership);
+        }
+    }
+
+    /// Writes it to memory. It is on disk after the next flush.
+    pub(super) fn write(self) -> io::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let written = self.state.db.write_without_wal(self.batch);
+        written.map_err(|error| self.state.fault("write to the state in", &error))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rocksdb::{ReadOptions, Snapshot as RocksSnapshot};
 use sha2::{Digest, Sha256};
 
+use super::current::is_held_back;
 use super::state_db::{Direction, Marks, StateDb};
 use crate::limits;
 use crate::machine::{Row, Table, View};
@@ -17,17 +18,37 @@ pub struct StateSnapshot {
     /// Borrows from `state`, and stands before it: fields are dropped in order.
     snapshot: RocksSnapshot<'static>,
     state: Arc<StateDb>,
+    /// Every table may be read, and not those alone that RocksDB always has as they are.
+    is_whole: bool,
 }
 
 impl StateSnapshot {
-    #[expect(unsafe_code, reason = "the snapshot and what it borrows from live in one value")]
+    /// Of a state that is whole.
     pub(super) fn new(state: Arc<StateDb>) -> Self {
+        Self::with(state, true)
+    }
+
+    /// Of the audit log in a state that need not be whole.
+    pub(super) fn of_audit(state: Arc<StateDb>) -> Self {
+        Self::with(state, false)
+    }
+
+    #[expect(unsafe_code, reason = "the snapshot and what it borrows from live in one value")]
+    fn with(state: Arc<StateDb>, is_whole: bool) -> Self {
         // SAFETY: the reference is to what the `Arc` owns, which neither moves nor goes while the
         // `Arc` is there. The `Arc` is kept beside the only thing made from the reference, is never
         // replaced, and is dropped after it. Nothing hands out either field or the lifetime: all
         // methods borrow from `self`.
         let borrowed: &'static StateDb = unsafe { &*Arc::as_ptr(&state) };
-        Self { snapshot: borrowed.db().snapshot(), state }
+        Self { snapshot: borrowed.db().snapshot(), state, is_whole }
+    }
+
+    fn check(&self, table: Table) -> io::Result<()> {
+        if self.is_whole || !is_held_back(table) {
+            return Ok(());
+        }
+        let message = format!("{table:?} is read from the audit log alone");
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 
     /// Where this state stands in the log.
@@ -73,10 +94,12 @@ impl StateSnapshot {
 
 impl View for StateSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.check(table)?;
         self.state.get(table, key, &self.options())
     }
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
+        self.check(table)?;
         let mut options = self.options();
         if limit >= limits::READ_ROWS_FIRST {
             options.set_readahead_size(limits::READ_AHEAD_BYTES);
@@ -93,6 +116,7 @@ impl Snapshot for StateSnapshot {
         to: &[u8],
         limit: usize,
     ) -> io::Result<Vec<Row>> {
+        self.check(table)?;
         self.state.scan(table, (from, to), limit, Direction::Descending, self.options())
     }
 
@@ -102,6 +126,7 @@ impl Snapshot for StateSnapshot {
         keys: &[Vec<u8>],
         near: bool,
     ) -> io::Result<Vec<Option<Vec<u8>>>> {
+        self.check(table)?;
         let mut options = self.options();
         if near {
             options.set_readahead_size(limits::READ_AHEAD_BYTES);

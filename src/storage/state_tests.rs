@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::super::checkpoint::{read_manifest, verify, write_manifest};
 use super::super::snapshots::Snapshots;
 use super::*;
+use crate::limits;
 use crate::query::Snapshot;
 
 const OPTIONS: StateOptions =
@@ -28,7 +29,7 @@ fn commit(state: &StateStore, index: u64) {
     let writes =
         [put(Table::Cell, "count", &value), put(Table::Entry, &format!("{index:04}"), "e")];
     let mark = format!("entry {index}");
-    state.commit(&effects(writes), index, mark.as_bytes(), None).unwrap();
+    state.commit(effects(writes), index, mark.into_bytes(), None).unwrap();
 }
 
 /// Checks that the state is the one after some entry, and tells which.
@@ -42,6 +43,10 @@ fn consistent(state: &impl View, marks: &Marks) -> Option<u64> {
     index
 }
 
+fn content_hash(state: &StateStore) -> [u8; 32] {
+    state.snapshot().unwrap().content_hash().unwrap()
+}
+
 fn keys(rows: Vec<Row>) -> Vec<String> {
     rows.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
 }
@@ -49,7 +54,7 @@ fn keys(rows: Vec<Row>) -> Vec<String> {
 /// What a node finds after it was killed. Files must not come and go while they are copied.
 fn killed(state: &StateStore, dir: &Path) -> TempDir {
     let idle = rocksdb::WaitForCompactOptions::default();
-    state.state.current().db().wait_for_compact(&idle).unwrap();
+    state.shared().read().db().db().wait_for_compact(&idle).unwrap();
     files::killed(dir)
 }
 
@@ -57,26 +62,25 @@ fn killed(state: &StateStore, dir: &Path) -> TempDir {
 fn a_kill_leaves_the_state_of_the_last_flush_and_a_close_flushes() {
     let dir = TempDir::new().unwrap();
     let state = open(dir.path());
-    assert_eq!(state.marks().unwrap(), Marks::default());
+    assert_eq!(state.marks(), Marks::default());
     assert_eq!(consistent(&open(killed(&state, dir.path()).path()), &Marks::default()), None);
     (1..=5).for_each(|index| commit(&state, index));
-    state.commit(&effects([]), 5, b"entry 5", Some(b"three nodes")).unwrap();
+    state.commit(effects([]), 5, b"entry 5".to_vec(), Some(b"three nodes".to_vec())).unwrap();
     assert!(!state.flushed().covers(1));
     state.flush().unwrap();
     assert!(state.flushed().covers(5) && !state.flushed().covers(6));
     (6..=9).for_each(|index| commit(&state, index));
-    assert_eq!(consistent(&state, &state.marks().unwrap()), Some(9));
+    assert_eq!(consistent(&state, &state.marks()), Some(9));
 
     let copy = killed(&state, dir.path());
     let after = open(copy.path());
-    assert_eq!(consistent(&after, &after.marks().unwrap()), Some(5));
-    assert_eq!(after.applied().unwrap(), Some(b"entry 5".to_vec()));
-    assert_eq!(after.membership().unwrap(), Some(b"three nodes".to_vec()));
+    assert_eq!(consistent(&after, &after.marks()), Some(5));
+    assert_eq!(after.marks().membership, Some(b"three nodes".to_vec()));
     assert!(after.flushed().covers(5) && !after.flushed().covers(6));
 
     drop(state);
     let state = open(dir.path());
-    assert_eq!(consistent(&state, &state.marks().unwrap()), Some(9));
+    assert_eq!(consistent(&state, &state.marks()), Some(9));
 }
 
 #[test]
@@ -90,7 +94,7 @@ fn a_damaged_name_of_the_state_in_force_removes_nothing() {
         fs::write(&name, damaged).unwrap();
         match StateStore::open(dir.path(), OPTIONS) {
             // A line end is missed by nobody.
-            Ok(state) => assert_eq!((damaged, state.marks().unwrap().index), ("1", Some(1))),
+            Ok(state) => assert_eq!((damaged, state.marks().index), ("1", Some(1))),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}"),
         }
     }
@@ -100,7 +104,7 @@ fn a_damaged_name_of_the_state_in_force_removes_nothing() {
     assert!(StateStore::open(dir.path(), OPTIONS).is_err());
     fs::write(&name, "3\n").unwrap();
     let state = open(dir.path());
-    assert_eq!(consistent(&state, &state.marks().unwrap()), Some(1));
+    assert_eq!(consistent(&state, &state.marks()), Some(1));
 }
 
 #[test]
@@ -114,11 +118,11 @@ fn tables_that_fill_up_by_themselves_reach_the_disk_together() {
         let row = format!("{index:04}");
         let writes = [put(Table::Cell, "count", &count), put(Table::Entry, &row, &long)];
         let mark = format!("entry {index}");
-        state.commit(&effects(writes), index, mark.as_bytes(), None).unwrap();
+        state.commit(effects(writes), index, mark.into_bytes(), None).unwrap();
     }
     let copy = killed(&state, dir.path());
     let after = open(copy.path());
-    let index = consistent(&after, &after.marks().unwrap());
+    let index = consistent(&after, &after.marks());
     assert!(index.is_some_and(|index| index < 500), "{index:?} is not of a flush in between");
 }
 
@@ -129,10 +133,10 @@ fn some_rows_in_every_table_do_not_count_as_full_memtables() {
     let kilobyte = "k".repeat(1000);
     for index in 1..=20 {
         let rows = Table::ALL.map(|table| put(table, &index.to_string(), &kilobyte));
-        state.commit(&effects(rows), index, b"", None).unwrap();
+        state.commit(effects(rows), index, b"".to_vec(), None).unwrap();
     }
     let after = open(killed(&state, dir.path()).path());
-    assert_eq!(after.marks().unwrap().index, None, "flushed after 180 of 8192 kilobytes");
+    assert_eq!(after.marks().index, None, "flushed after 180 of 8192 kilobytes");
 }
 
 #[test]
@@ -140,22 +144,22 @@ fn scans_keep_order_bounds_and_limits_in_both_directions() {
     let dir = TempDir::new().unwrap();
     let state = open(dir.path());
     let rows = ["b", "d", "a", "c", "e"].map(|key| put(Table::Index, key, ""));
-    state.commit(&effects(rows), 1, b"", None).unwrap();
+    state.commit(effects(rows), 1, b"".to_vec(), None).unwrap();
     state.flush().unwrap();
     state
         .commit(
-            &effects([
+            effects([
                 Write::DeleteRange { table: Table::Index, from: b"a".into(), to: b"b".into() },
                 put(Table::Index, "bb", ""),
                 Write::Delete { table: Table::Index, key: b"d".into() },
                 put(Table::Object, "c", "another table"),
             ]),
             2,
-            b"",
+            Vec::new(),
             None,
         )
         .unwrap();
-    let snapshot = state.snapshot();
+    let snapshot = state.snapshot().unwrap();
     let up = |from: &str, to: &str, limit| {
         let rows = snapshot.scan(Table::Index, from.as_bytes(), to.as_bytes(), limit).unwrap();
         let latest = state.scan(Table::Index, from.as_bytes(), to.as_bytes(), limit).unwrap();
@@ -181,7 +185,7 @@ fn a_snapshot_stays_as_it_is() {
     let dir = TempDir::new().unwrap();
     let state = open(dir.path());
     (1..=3).for_each(|index| commit(&state, index));
-    let snapshot = state.snapshot();
+    let snapshot = state.snapshot().unwrap();
     let hash = snapshot.content_hash().unwrap();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -195,12 +199,12 @@ fn a_snapshot_stays_as_it_is() {
     });
     // Nor does giving disk space back take anything from it.
     let all = Write::DeleteRange { table: Table::Entry, from: b"0".into(), to: b"9".into() };
-    state.commit(&effects([all]), 51, b"", None).unwrap();
-    state.state.current().compact(Table::Entry, b"0", b"9");
+    state.commit(effects([all]), 51, b"".to_vec(), None).unwrap();
+    state.shared().read().db().compact(Table::Entry, b"0", b"9");
     assert_eq!(state.scan(Table::Entry, b"", b"9", 9).unwrap(), []);
     assert_eq!(consistent(&snapshot, &snapshot.marks().unwrap()), Some(3));
     assert_eq!(snapshot.content_hash().unwrap(), hash);
-    assert_ne!(state.content_hash().unwrap(), hash);
+    assert_ne!(content_hash(&state), hash);
     drop(state);
     assert_eq!(snapshot.content_hash().unwrap(), hash);
 }
@@ -220,20 +224,20 @@ fn deleted_shards_give_their_disk_space_back() {
             .collect();
         Write::Put { table: Table::Entry, key: key.to_be_bytes().to_vec(), value }
     };
-    state.commit(&effects((0..2000).map(&mut row)), 1, b"", None).unwrap();
+    state.commit(effects((0..2000).map(&mut row)), 1, b"".to_vec(), None).unwrap();
     state.flush().unwrap();
     let on_disk = || {
-        let state = state.state.current();
-        state.db().live_files().unwrap().iter().map(|file| file.size).sum::<usize>()
+        let state = state.shared().read();
+        state.db().db().live_files().unwrap().iter().map(|file| file.size).sum::<usize>()
     };
     let before = on_disk();
     assert!(before > 2_000_000, "{before}");
     let (from, to) = (0u64.to_be_bytes().to_vec(), 1900u64.to_be_bytes().to_vec());
     let most = Write::DeleteRange { table: Table::Entry, from, to };
-    state.commit(&effects([most]), 2, b"", None).unwrap();
+    state.commit(effects([most]), 2, b"".to_vec(), None).unwrap();
     // The background does one job after the other.
     let (done, waiting) = std::sync::mpsc::channel();
-    state.state.background.jobs().offer(move || done.send(()).expect("the test listens"));
+    state.state.compactor.jobs().offer(move || done.send(()).expect("the test listens"));
     waiting.recv().unwrap();
     let after = on_disk();
     assert!(after < before / 10, "{after} of {before} bytes are left");
@@ -244,16 +248,16 @@ fn deleted_shards_give_their_disk_space_back() {
 fn the_hash_tells_states_apart_and_nothing_else() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (one, two) = (open(one.path()), open(two.path()));
-    let empty = one.content_hash().unwrap();
+    let empty = content_hash(&one);
     let rows =
         || [put(Table::Cell, "a", "1"), put(Table::Cell, "b", "2"), put(Table::Day, "c", "")];
-    one.commit(&effects(rows()), 1, b"one", Some(b"a membership")).unwrap();
+    one.commit(effects(rows()), 1, b"one".to_vec(), Some(b"a membership".to_vec())).unwrap();
     for (index, row) in (7..).zip(rows().into_iter().rev()) {
-        two.commit(&effects([row]), index, b"two", None).unwrap();
+        two.commit(effects([row]), index, b"two".to_vec(), None).unwrap();
         two.flush().unwrap();
     }
-    let hash = one.content_hash().unwrap();
-    assert_eq!(hash, two.content_hash().unwrap());
+    let hash = content_hash(&one);
+    assert_eq!(hash, content_hash(&two));
     assert_ne!(hash, empty);
     for (table, key, value) in
         [(Table::Cell, "a", "2"), (Table::Cell, "ab", ""), (Table::Object, "a", "1")]
@@ -261,8 +265,8 @@ fn the_hash_tells_states_apart_and_nothing_else() {
         let other = TempDir::new().unwrap();
         let other = open(other.path());
         let rows = [put(table, key, value), put(Table::Cell, "b", "2"), put(Table::Day, "c", "")];
-        other.commit(&effects(rows), 1, b"one", None).unwrap();
-        assert_ne!(other.content_hash().unwrap(), hash, "{table:?} {key} {value}");
+        other.commit(effects(rows), 1, b"one".to_vec(), None).unwrap();
+        assert_ne!(content_hash(&other), hash, "{table:?} {key} {value}");
     }
 }
 
@@ -279,17 +283,17 @@ fn a_checkpoint_installed_elsewhere_is_the_same_state() {
             Ok(b"the snapshot".to_vec())
         })
         .unwrap();
-    assert_eq!((marks.index, &marks), (Some(20), &source.marks().unwrap()));
+    assert_eq!((marks.index, &marks), (Some(20), &source.marks()));
     assert!(source.flushed().covers(20));
     verify(built.path(), built.manifest()).unwrap();
-    let hash = source.content_hash().unwrap();
+    let hash = content_hash(&source);
 
     let target = open(here.path());
     (1..=3).for_each(|index| commit(&target, index));
-    let before = target.snapshot();
+    let before = target.snapshot().unwrap();
     target.install(built.path()).unwrap();
-    assert_eq!(consistent(&target, &target.marks().unwrap()), Some(20));
-    assert_eq!(target.content_hash().unwrap(), hash);
+    assert_eq!(consistent(&target, &target.marks()), Some(20));
+    assert_eq!(content_hash(&target), hash);
     assert!(target.flushed().covers(20));
     // Who was reading goes on; the old state goes with the last reader.
     assert_eq!(consistent(&before, &before.marks().unwrap()), Some(3));
@@ -302,10 +306,10 @@ fn a_checkpoint_installed_elsewhere_is_the_same_state() {
     target.flush().unwrap();
     verify(built.path(), built.manifest()).unwrap();
     assert!(target.install(built.path()).unwrap_err().to_string().contains("entry 21"));
-    assert_eq!(consistent(&target, &target.marks().unwrap()), Some(30));
+    assert_eq!(consistent(&target, &target.marks()), Some(30));
     drop(target);
     let target = open(here.path());
-    assert_eq!(consistent(&target, &target.marks().unwrap()), Some(30));
+    assert_eq!(consistent(&target, &target.marks()), Some(30));
     assert_eq!(numbers(here.path()).unwrap(), [2]);
 }
 
@@ -344,14 +348,14 @@ fn checkpoints_are_whole_while_writes_go_on() {
             }
         });
         for number in 0..5 {
-            let least = state.marks().unwrap().index;
+            let least = state.marks().index;
             let into = dir.path().join(format!("checkpoint {number}"));
             let marks = state.checkpoint(&into).unwrap();
             assert!(marks.index >= least);
             write_manifest(&into, Vec::new(), None).unwrap();
             let other = open(&dir.path().join(format!("other {number}")));
             other.install(&into).unwrap();
-            assert_eq!(other.marks().unwrap(), marks);
+            assert_eq!(other.marks(), marks);
             assert_eq!(consistent(&other, &marks), marks.index);
         }
         drop(ended);
@@ -372,23 +376,72 @@ fn a_crash_during_an_installation_leaves_the_old_state_or_the_new() {
     target.flush().unwrap();
 
     // Before the name is replaced: all of the new state is there, and it is not in force.
-    let prepared = target.state.prepare(&checkpoint, &folder(here.path(), 2)).unwrap();
+    let prepared = target.shared().prepare(&checkpoint, &folder(here.path(), 2)).unwrap();
     let copy = killed(&target, here.path());
     let after = open(copy.path());
-    assert_eq!(consistent(&after, &after.marks().unwrap()), Some(3));
+    assert_eq!(consistent(&after, &after.marks()), Some(3));
     assert_eq!(numbers(copy.path()).unwrap(), [1]);
     drop((after, prepared));
 
     // After it: the old one is still there too.
-    let reading = target.snapshot();
+    let reading = target.snapshot().unwrap();
     target.install(&checkpoint).unwrap();
     let copy = killed(&target, here.path());
     let after = open(copy.path());
-    assert_eq!(consistent(&after, &after.marks().unwrap()), Some(20));
+    assert_eq!(consistent(&after, &after.marks()), Some(20));
     assert_eq!(numbers(copy.path()).unwrap(), [2]);
     drop((reading, after));
 
     fs::remove_file(copy.path().join(CURRENT)).unwrap();
     let error = StateStore::open(copy.path(), OPTIONS).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+}
+
+#[test]
+fn what_was_held_back_is_in_a_checkpoint_as_of_its_entry() {
+    const CELLS: u64 = 3 * limits::WRITE_BACK_CELLS as u64;
+    let dir = TempDir::new().unwrap();
+    let state = open(&dir.path().join("state"));
+    let cell = |index: u64| format!("{:05}", index % CELLS);
+    // Every cell is written again and again, and goes now and then.
+    let write = |index: u64| match index % 7 {
+        0 => Write::Delete { table: Table::Cell, key: cell(index).into() },
+        _ => put(Table::Cell, &cell(index), &index.to_string()),
+    };
+    let commit = |index: u64| {
+        let writes = [write(index), put(Table::Register, "newest", &index.to_string())];
+        state.commit(effects(writes), index, index.to_be_bytes().to_vec(), None).unwrap();
+    };
+    (1..=CELLS).for_each(commit);
+    std::thread::scope(|scope| {
+        let (ended, ends) = std::sync::mpsc::channel::<()>();
+        let writer = scope.spawn(move || {
+            let running = || ends.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty);
+            (CELLS + 1..200_000).take_while(|_| running()).for_each(commit);
+        });
+        for number in 0..5 {
+            let into = dir.path().join(format!("checkpoint {number}"));
+            let marks = state.checkpoint(&into).unwrap();
+            write_manifest(&into, Vec::new(), None).unwrap();
+            let other = open(&dir.path().join(format!("other {number}")));
+            other.install(&into).unwrap();
+            let last = marks.index.unwrap();
+            assert_eq!(other.marks(), marks);
+            let newest = other.get(Table::Register, b"newest").unwrap();
+            assert_eq!(newest, Some(last.to_string().into_bytes()));
+            for index in last - CELLS + 1..=last {
+                let row = other.get(Table::Cell, cell(index).as_bytes()).unwrap();
+                let expected = (index % 7 != 0).then(|| index.to_string().into_bytes());
+                assert_eq!(row, expected, "cell {} of entry {index}", cell(index));
+            }
+        }
+        drop(ended);
+        writer.join().unwrap();
+    });
+    // A killed node has what the last checkpoint flushed, and none of what came later.
+    let index = state.marks().index.unwrap() + 1;
+    commit(index);
+    let after = open(killed(&state, &dir.path().join("state")).path());
+    assert!(after.marks().index < Some(index));
+    assert!(state.audit_snapshot().get(Table::Cell, b"00001").is_err());
 }

@@ -79,18 +79,18 @@ pub trait StateStorage: View + Send + Sync + 'static {
     /// As there.
     fn commit(
         &self,
-        effects: &Effects,
+        effects: Effects,
         index: u64,
-        applied: &[u8],
-        membership: Option<&[u8]>,
+        applied: Vec<u8>,
+        membership: Option<Vec<u8>>,
     ) -> io::Result<()>;
     /// See [`StateStore::marks`].
     ///
     /// # Errors
-    /// As there.
+    /// If the state cannot be read.
     fn marks(&self) -> io::Result<Marks>;
-    /// See [`StateStore::snapshot`].
-    fn snapshot(&self) -> Box<dyn Snapshot>;
+    /// See [`StateStore::audit_snapshot`].
+    fn audit_snapshot(&self) -> Box<dyn Snapshot>;
     /// SHA-256 over all rows, see [`super::StateSnapshot::content_hash`], and where they stand.
     ///
     /// # Errors
@@ -166,24 +166,24 @@ impl LogStorage for LogStore {
 impl StateStorage for StateStore {
     fn commit(
         &self,
-        effects: &Effects,
+        effects: Effects,
         index: u64,
-        applied: &[u8],
-        membership: Option<&[u8]>,
+        applied: Vec<u8>,
+        membership: Option<Vec<u8>>,
     ) -> io::Result<()> {
         self.commit(effects, index, applied, membership)
     }
 
     fn marks(&self) -> io::Result<Marks> {
-        self.marks()
+        Ok(self.marks())
     }
 
-    fn snapshot(&self) -> Box<dyn Snapshot> {
-        Box::new(self.snapshot())
+    fn audit_snapshot(&self) -> Box<dyn Snapshot> {
+        Box::new(self.audit_snapshot())
     }
 
     fn content_hash(&self) -> io::Result<(Marks, [u8; 32])> {
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         Ok((snapshot.marks()?, snapshot.content_hash()?))
     }
 

@@ -31,7 +31,7 @@ static DATA: LazyLock<TempDir> = LazyLock::new(|| {
     for index in 0..ENTRIES {
         log.append([(index, entry(index))], Box::new(|_| {})).unwrap();
         let writes = vec![put("count", index), put(&format!("row {index:02}"), index)];
-        state.commit(&Effects { writes }, index, &index.to_be_bytes(), None).unwrap();
+        state.commit(Effects { writes }, index, index.to_be_bytes().to_vec(), None).unwrap();
         if index == PURGED {
             snapshots
                 .build(|path| state.checkpoint(path).map(|_| b"of this test".to_vec()))
@@ -126,7 +126,7 @@ fn read_log(dir: &Path, what: &str) -> io::Result<()> {
 /// Opens the state, and reads all of it; gives an error or the state after some one entry.
 fn read_state(dir: &Path, what: &str) -> io::Result<()> {
     let state = StateStore::open(&dir.join("state"), OPTIONS)?;
-    let marks = state.marks()?;
+    let marks = state.marks();
     let mut expected = Vec::new();
     // The log has no more what is before this: without it the node could not go on from its state.
     assert!(marks.index >= Some(PURGED), "{what}: the state has forgotten what the log has");

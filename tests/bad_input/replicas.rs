@@ -189,13 +189,13 @@ impl Node {
 
     fn apply(&mut self, index: u64, batch: &Batch) -> Vec<GroupOutcome> {
         let (outcomes, effects) = self.machine.apply(&self.store, batch).unwrap();
-        self.store.commit(&effects, index, b"mark", None).unwrap();
+        self.store.commit(effects, index, b"mark".to_vec(), None).unwrap();
         outcomes
     }
 
     /// The index of the first batch that is not in the state.
     fn next(&self) -> u64 {
-        self.store.marks().unwrap().index.map_or(0, |index| index + 1)
+        self.store.marks().index.map_or(0, |index| index + 1)
     }
 
     fn restarted(self) -> Self {

@@ -110,7 +110,7 @@ async fn snapshot(world: &World, process: &Process) -> Result<Box<dyn Snapshot>>
     let leads = matches!(process.node.leadership(), Leadership::Here { .. });
     if world.planted.reads_without_quorum && leads {
         // The planted bug: it may lead no more, and not know.
-        return Ok(process.node.state().snapshot());
+        return Ok(process.node.state().audit_snapshot());
     }
     process.node.reads().snapshot().await
 }

@@ -71,18 +71,13 @@ impl View for ProcessState {
 impl StateStorage for ProcessState {
     fn commit(
         &self,
-        effects: &Effects,
+        effects: Effects,
         index: u64,
-        applied: &[u8],
-        membership: Option<&[u8]>,
+        applied: Vec<u8>,
+        membership: Option<Vec<u8>>,
     ) -> io::Result<()> {
         self.life.check()?;
-        let commit = Commit {
-            effects: effects.clone(),
-            index,
-            applied: applied.to_vec(),
-            membership: membership.map(<[u8]>::to_vec),
-        };
+        let commit = Commit { effects, index, applied, membership };
         let world = &self.disk.world;
         if let Err(what) = lock(&world.replicas).note(self.disk.node, &commit) {
             world.violate("replicas are equal at equal index", what);
@@ -98,7 +93,7 @@ impl StateStorage for ProcessState {
         Ok(self.image().marks.clone())
     }
 
-    fn snapshot(&self) -> Box<dyn Snapshot> {
+    fn audit_snapshot(&self) -> Box<dyn Snapshot> {
         Box::new(Moment(self.image()))
     }
 
