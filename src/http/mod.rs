@@ -16,6 +16,7 @@ mod linger;
 pub(crate) mod objects;
 pub(crate) mod parameters;
 mod serve;
+mod stream;
 #[cfg(test)]
 mod tests;
 
