@@ -13,10 +13,11 @@
 //! - [`peer`]: the wire between nodes
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
-//! Beside the rooms: [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`], [`error`],
-//! [`limits`], [`telemetry`].
+//! Beside the rooms: [`archive`], [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`],
+//! [`error`], [`limits`], [`telemetry`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod archive;
 pub mod bindings;
 pub mod client;
 pub mod clock;

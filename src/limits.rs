@@ -260,6 +260,10 @@ const _: () = assert!(
     "a greeting must fit, and is the smaller frame"
 );
 const _: () = assert!(
+    SNAPSHOT_FILES_MAX as u64 * 512 <= BACKUP_CONTENTS_BYTES_MAX,
+    "a backup must be able to say which files it has"
+);
+const _: () = assert!(
     CLIENT_FIRST_REQUEST_TIMEOUT.as_millis() < CLIENT_IDLE_TIMEOUT.as_millis(),
     "a connection's first request must be the more urgent one"
 );
