@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallykeep::client::{bench, members, replay, status};
+use tallykeep::client::{backup, bench, members, replay, status};
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
 use tallykeep::{recover, server};
@@ -58,6 +58,8 @@ enum Command {
     Status(status::Args),
     /// Show or change which nodes belong to the cluster.
     Members(members::Args),
+    /// Save the state of the running cluster in a file.
+    Backup(backup::Args),
     /// When a majority of the machines is gone for good: go on with what this one has.
     ///
     /// Run it on a node that is left, and stopped. It shows how much the node has, so that of several
@@ -112,6 +114,9 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Members(arguments) => {
             members::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Backup(arguments) => {
+            backup::run(arguments).await.unwrap_or_else(|error| fail(&error))
         }
         Command::Recover { config, data, unsafe_forget_others } => {
             telemetry::init(LogFormat::Text);

@@ -26,6 +26,7 @@
 //! stamped in, or not at all; an error of the storage or of apply stops the node.
 
 mod apply;
+mod backup;
 mod blocking;
 mod bootstrap;
 mod change;
@@ -52,6 +53,7 @@ use std::path::PathBuf;
 use openraft::{Config, SnapshotPolicy};
 
 pub use apply::{Progress, StateMachine};
+pub use backup::Backup;
 pub use change::{Change, Changed, Member};
 pub use cluster::{Role, Status};
 pub use disk::Disk;

@@ -79,6 +79,7 @@ pub(crate) struct Inner {
     pub(super) disks: Arc<Disks>,
     pub(super) log: Arc<dyn LogStorage>,
     pub(super) state: Arc<dyn StateStorage>,
+    pub(super) snapshots: Snapshots,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
@@ -119,7 +120,7 @@ impl Node {
         let members = Members::all(&settings.members);
         let peers = Peers::new(&settings.cluster, settings.id, &members, clock.clone(), dial);
         let disks = Arc::new(Disks::default());
-        let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots);
+        let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots.clone());
         let draining = AtomicBool::new(false);
         let server = raft.server_metrics();
         let inner = Arc::new(Inner {
@@ -130,6 +131,7 @@ impl Node {
             disks,
             log,
             state,
+            snapshots,
             progress,
             clock,
             draining,
