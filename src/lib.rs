@@ -3,7 +3,7 @@
 //! The tour, from the door to the cellar. Each room knows only those below it; the single way back
 //! up is over the wire, through [`peer`].
 //!
-//! - [`server`]: the composition root; [`recover`] opens a node that does not run
+//! - [`server`]: the composition root; [`recover`] and [`restore`] open a node that does not run
 //! - [`http`]: the front door, the only room that knows axum
 //! - [`propose`]: the hallway, the one way to change state
 //! - [`raft`]: the stairs, the only room that knows openraft
@@ -35,6 +35,7 @@ pub mod propose;
 pub mod query;
 pub mod raft;
 pub mod recover;
+pub mod restore;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

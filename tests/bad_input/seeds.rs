@@ -293,10 +293,14 @@ fn messages() -> Vec<Seed> {
         disk: Disk::Ample,
         members: membership().nodes().map(|(id, node)| (*id, node.clone())).collect(),
         version_max: 3,
+        restored: Some("00".repeat(32)),
     };
     let status = serde_json::to_vec(&status).expect("a status is JSON");
     add("status", reply(Kind::Status), status);
     add("read-index", reply(Kind::ReadIndex), codec::encode(&(9u64, 1_795_442_144_083u64)));
+    let nodes: BTreeMap<u64, NodeAddress> =
+        membership().nodes().map(|(id, node)| (*id, node.clone())).collect();
+    add("begins", Kind::Begin as u8, codec::encode(&("00".repeat(32), nodes)));
     add("rejoins", Kind::Rejoin as u8, codec::encode(&3u8));
     add("rejoin", reply(Kind::Rejoin), codec::encode(&Some((3u64, 9u64))));
     let decided = ForwardReply::Decided(GroupOutcome::Done(outcomes()));
