@@ -3,7 +3,7 @@
 //! The tour, from the door to the cellar. Each room knows only those below it; the single way back
 //! up is over the wire, through [`peer`].
 //!
-//! - [`server`]: the composition root; [`recover`] opens a node that does not run
+//! - [`server`]: the composition root; [`recover`] and [`restore`] open a node that does not run
 //! - [`http`]: the front door, the only room that knows axum
 //! - [`propose`]: the hallway, the one way to change state
 //! - [`raft`]: the stairs, the only room that knows openraft
@@ -13,10 +13,11 @@
 //! - [`peer`]: the wire between nodes
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
-//! Beside the rooms: [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`], [`error`],
-//! [`limits`], [`telemetry`].
+//! Beside the rooms: [`archive`], [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`],
+//! [`error`], [`limits`], [`telemetry`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod archive;
 pub mod bindings;
 pub mod client;
 pub mod clock;
@@ -34,6 +35,7 @@ pub mod propose;
 pub mod query;
 pub mod raft;
 pub mod recover;
+pub mod restore;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

@@ -55,10 +55,16 @@ pub const CURSOR_CHARS_MAX: usize = 128;
 pub const EXPORT_CHUNK_BYTES: usize = 64 * 1024;
 /// Exports that one node streams at once; each holds a RocksDB snapshot.
 pub const EXPORTS_MAX: usize = 16;
-/// Chunks of an export that wait for its client.
-pub const EXPORT_QUEUE_MAX: usize = 2;
-/// An export whose client takes nothing for this long is cut off, for it holds a snapshot.
-pub const EXPORT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pieces of an export or a backup that wait for its client.
+pub const STREAM_QUEUE_MAX: usize = 2;
+/// An export or a backup whose client takes nothing for this long is cut off, for it holds a snapshot.
+pub const STREAM_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Backups that one node streams at once; each holds the files of a checkpoint.
+pub const BACKUPS_MAX: usize = 2;
+/// A backup is read and written so many bytes at a time.
+pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
+/// What a backup says of itself: a line for each of its files.
+pub const BACKUP_CONTENTS_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Pages of `/query` that one node reads at once; further ones wait.
 pub const QUERIES_MAX: usize = 16;
 
@@ -254,6 +260,10 @@ const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
 const _: () = assert!(
     16 * NAME_BYTES_MAX < GREETING_BYTES_MAX && GREETING_BYTES_MAX < FRAME_BYTES_MAX,
     "a greeting must fit, and is the smaller frame"
+);
+const _: () = assert!(
+    SNAPSHOT_FILES_MAX as u64 * 512 <= BACKUP_CONTENTS_BYTES_MAX,
+    "a backup must be able to say which files it has"
 );
 const _: () = assert!(
     CLIENT_FIRST_REQUEST_TIMEOUT.as_millis() < CLIENT_IDLE_TIMEOUT.as_millis(),

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallykeep::client::{bench, members, replay, status};
+use tallykeep::client::{backup, bench, members, replay, status};
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
-use tallykeep::{recover, server};
+use tallykeep::{recover, restore, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// For RocksDB too: it takes the place of the C library's. A check makes and frees a hundred small
@@ -58,6 +58,28 @@ enum Command {
     Status(status::Args),
     /// Show or change which nodes belong to the cluster.
     Members(members::Args),
+    /// Save the state of the running cluster in a file.
+    Backup(backup::Args),
+    /// Begin a new cluster with the state of a backup.
+    ///
+    /// Run it for each node of the new cluster, with the same file, before any of them is started. The
+    /// data folder must be empty or not there. See docs/operations.md.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The new node's configuration, which lists all nodes of the new cluster.
+        #[arg(long, value_name = "FILE", required_unless_present = "check")]
+        config: Option<PathBuf>,
+        /// The node's data folder, instead of the one in the configuration.
+        #[arg(long, value_name = "FOLDER", requires = "config")]
+        data: Option<PathBuf>,
+        /// Also if the backup is of a cluster of another name.
+        #[arg(long, requires = "config")]
+        any_cluster: bool,
+        /// Only read the backup, and say what it holds and whether it is whole.
+        #[arg(long, conflicts_with = "config")]
+        check: bool,
+    },
     /// When a majority of the machines is gone for good: go on with what this one has.
     ///
     /// Run it on a node that is left, and stopped. It shows how much the node has, so that of several
@@ -112,6 +134,21 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Members(arguments) => {
             members::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Backup(arguments) => {
+            backup::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Restore { file, config, data, any_cluster, check: _ } => {
+            telemetry::init(LogFormat::Text);
+            let Some(config) = config else {
+                return restore::check(&file)
+                    .map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+            };
+            let restored = match Settings::load(&config) {
+                Ok(settings) => restore::run(settings.with_data(data), &file, any_cluster).await,
+                Err(error) => return fail(&error),
+            };
+            restored.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
         Command::Recover { config, data, unsafe_forget_others } => {
             telemetry::init(LogFormat::Text);

@@ -15,14 +15,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::SystemClock;
 use crate::codec;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::descriptors;
 use crate::http::{self, Api};
 use crate::limits;
 use crate::peer::{self, Handler, Kind, Ordered, Reply, Tcp};
 use crate::propose::{self, ForwardReply, Leader, SubmitError};
-use crate::raft::{Node, NodeAddress, RaftSettings};
-use crate::storage::{LogStore, Snapshots, StateOptions, StateStore};
+use crate::raft::{Node, NodeAddress, RaftSettings, Stores};
+use crate::storage::{LogStore, Restoring, Snapshots, StateOptions, StateStore};
 
 /// How long a stopping node tries to give leadership away.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -140,15 +140,10 @@ async fn listen(whom: &'static str, address: &str) -> Result<TcpListener, ServeE
 
 async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> {
     let (log, state, snapshots) = open_stores(settings).await?;
-    let members: BTreeMap<u64, NodeAddress> = settings
-        .nodes
-        .iter()
-        .map(|node| (node.id, NodeAddress { http: node.http.clone(), peer: node.peer.clone() }))
-        .collect();
     let raft = RaftSettings {
         cluster: settings.cluster.clone(),
         id: settings.id,
-        members,
+        members: members(settings),
         dir: settings.data.clone(),
         heartbeat_ms: settings.raft.heartbeat_ms,
         election_min_ms: settings.raft.election_min_ms,
@@ -160,10 +155,24 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
     Node::start(raft, clock, Arc::new(Tcp), Arc::new(log), Arc::new(state), snapshots).await
 }
 
-type Stores = (LogStore, StateStore, Snapshots);
+/// The nodes that the settings list.
+pub(crate) fn members(settings: &Settings) -> BTreeMap<u64, NodeAddress> {
+    let node =
+        |node: &config::Node| NodeAddress { http: node.http.clone(), peer: node.peer.clone() };
+    settings.nodes.iter().map(|listed| (listed.id, node(listed))).collect()
+}
 
 /// Opens what a node has on its disk; nobody else can meanwhile.
+///
+/// # Errors
+/// If it cannot be opened, or is no node's, since a backup was restored there in part.
 pub(crate) async fn open_stores(settings: &Settings) -> io::Result<Stores> {
+    Restoring::refuse(&settings.data)?;
+    open_any_stores(settings).await
+}
+
+/// As [`open_stores`], also while a backup is being restored there.
+pub(crate) async fn open_any_stores(settings: &Settings) -> io::Result<Stores> {
     let dir = settings.data.clone();
     let options = StateOptions {
         block_cache_bytes: settings.storage.block_cache_bytes,

@@ -40,4 +40,4 @@ macro_rules! targets {
 }
 
 targets!(check_body log_body query_body members_body export_parameters object_path cursor peer_message
-    stored_value machine manifest);
+    stored_value machine manifest archive);

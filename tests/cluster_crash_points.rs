@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use tokio::task::{JoinSet, LocalSet};
 
-use crash_points::{Joiner, Lane, Plan, Results, Scenario, Shim, Steps};
+use crash_points::{Joiner, Lane, Plan, Restorer, Results, Scenario, Shim, Steps};
 
 /// Nodes by themselves that go from point to point beside each other: they wait more than they work.
 const LANES: usize = 3;
@@ -20,6 +20,8 @@ const LANES: usize = 3;
 const POINTS: usize = 60;
 /// Points of a run with a node that joins.
 const POINTS_JOINING: usize = 12;
+/// Points of a run with a node that is restored.
+const POINTS_RESTORING: usize = 16;
 
 /// A node by itself, from its first start on.
 #[tokio::test]
@@ -33,6 +35,12 @@ async fn a_node_that_ends_at_any_step_keeps_what_it_acknowledged() {
 #[tokio::test]
 async fn a_node_that_ends_at_any_step_of_joining_joins_all_the_same() {
     LocalSet::new().run_until(joining()).await;
+}
+
+/// A node that is restored from a backup: it is whole, or refused and restored again.
+#[tokio::test]
+async fn a_restore_that_ends_at_any_step_is_done_or_done_again() {
+    LocalSet::new().run_until(restoring()).await;
 }
 
 async fn by_itself() {
@@ -80,4 +88,19 @@ async fn joining() {
     let joined = results.clone().along(joiner).await;
     results.conclude();
     joined.expect("no point has failed").finish().await;
+}
+
+async fn restoring() {
+    let plan = Plan::read(POINTS_RESTORING);
+    let mut restorer = Restorer::start(Rc::new(Shim::compile())).await;
+    let points = match plan.one(&[Restorer::SCENARIO]) {
+        Some(points) => points,
+        None => {
+            let made = restorer.steps().await;
+            plan.choose(&[Steps { scenario: Restorer::SCENARIO.to_owned(), made, from: 0 }])
+        }
+    };
+    let results = Results::new(points);
+    results.clone().along(restorer).await;
+    results.conclude();
 }

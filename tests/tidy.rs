@@ -11,10 +11,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("query", &["codec", "error", "limits", "machine"]),
     ("storage", &["codec", "limits", "machine", "query"]),
     ("peer", &["codec", "limits"]),
-    ("raft", &["clock", "codec", "error", "limits", "machine", "peer", "query", "storage"]),
+    (
+        "raft",
+        &["archive", "clock", "codec", "error", "limits", "machine", "peer", "query", "storage"],
+    ),
     ("propose", &["codec", "error", "limits", "machine", "peer", "raft"]),
-    ("http", &["bindings", "error", "limits", "machine", "propose", "query", "raft"]),
-    ("client", &["limits"]),
+    ("http", &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft"]),
+    ("client", &["archive", "limits"]),
 ];
 
 /// Each library that one room hides from the others.

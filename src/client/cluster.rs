@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Error;
-use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_PAUSE, CLIENT_TIMEOUT};
+use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_PAUSE, CLIENT_TIMEOUT, STREAM_STALL_TIMEOUT};
 
 /// Why a request has no answer, and what that says about its effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +46,14 @@ pub(super) struct Cluster {
 impl Cluster {
     /// A client of the nodes at `endpoints`, of which there is at least one.
     pub(super) fn new(endpoints: Vec<Url>) -> Result<Self, Error> {
-        let http = Client::builder()
-            .connect_timeout(CLIENT_CONNECT_TIMEOUT)
-            .timeout(CLIENT_TIMEOUT)
-            // A proxy between would lose the difference that `Fault` is about.
-            .no_proxy()
-            // And so would a retry made unseen.
-            .retry(reqwest::retry::never())
-            .build()?;
+        let http = builder().timeout(CLIENT_TIMEOUT).build()?;
+        Ok(Self { http, endpoints })
+    }
+
+    /// The same, for answers that may take as long as they like, if only there is more of them every
+    /// so often.
+    pub(super) fn of_streams(endpoints: Vec<Url>) -> Result<Self, Error> {
+        let http = builder().read_timeout(STREAM_STALL_TIMEOUT).build()?;
         Ok(Self { http, endpoints })
     }
 
@@ -70,9 +70,7 @@ impl Cluster {
         path: &str,
         body: Option<&B>,
     ) -> Result<Answer, Fault> {
-        let mut url = self.endpoints[turn % self.endpoints.len()].clone();
-        url.set_path(path);
-        let mut request = self.http.request(method, url);
+        let mut request = self.http.request(method, self.url(turn, path));
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -84,6 +82,25 @@ impl Cluster {
             StatusCode::OK | StatusCode::TOO_MANY_REQUESTS => Ok(Answer(body)),
             _ => Err(problem(status, &body)),
         }
+    }
+
+    /// Asks the node `turn` for an answer whose body is yet to be read.
+    pub(super) async fn stream(&self, turn: usize, path: &str) -> Result<Response, Fault> {
+        let sent = self.http.get(self.url(turn, path)).send().await;
+        let response = sent.map_err(|error| transport(&error))?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            status => {
+                let body = response.bytes().await.map_err(|error| transport(&error))?;
+                Err(problem(status, &body))
+            }
+        }
+    }
+
+    fn url(&self, turn: usize, path: &str) -> Url {
+        let mut url = self.endpoints[turn % self.endpoints.len()].clone();
+        url.set_path(path);
+        url
     }
 
     /// Asks a question that changes nothing, at one node after the other, until one answers or
@@ -111,6 +128,15 @@ impl Cluster {
             }
         }
     }
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .connect_timeout(CLIENT_CONNECT_TIMEOUT)
+        // A proxy between would lose the difference that `Fault` is about.
+        .no_proxy()
+        // And so would a retry made unseen.
+        .retry(reqwest::retry::never())
 }
 
 /// Whose turn it is to be asked: every node in order, with a pause after each round.
@@ -149,14 +175,20 @@ impl Turns {
     }
 }
 
-/// What a transport error says about the request.
-fn transport(error: &reqwest::Error) -> Fault {
+/// All that a transport error says.
+pub(super) fn reasons(error: &reqwest::Error) -> String {
     let mut why = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         why = format!("{why}: {inner}");
         source = inner.source();
     }
+    why
+}
+
+/// What a transport error says about the request.
+fn transport(error: &reqwest::Error) -> Fault {
+    let why = reasons(error);
     if error.is_connect() {
         Fault::Unchanged(why)
     } else if error.is_builder() {

@@ -1,8 +1,9 @@
 //! The room of the commands that talk to a running cluster from outside, as any client does.
 //!
-//! It knows the HTTP API and `limits`, and no other room: what it can do, a user can do.
+//! It knows the HTTP API, `limits` and the format of a backup, and no other room: what it can do, a user can do.
 
 mod access_log;
+pub mod backup;
 pub mod bench;
 mod cluster;
 mod ledger;
@@ -15,6 +16,7 @@ mod wire;
 
 use std::path::PathBuf;
 
+pub use backup::bar;
 use reqwest::Url;
 pub use summary::{Audit, Latency, Percentiles, Summary, UnknownFates};
 
@@ -38,6 +40,14 @@ pub enum Error {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(#[from] reqwest::Error),
+    /// A backup could not be written.
+    #[error("{}: {source}", path.display())]
+    Backup {
+        /// Its file, as it was named.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
     /// No endpoint answered in time, or one said that it never will.
     #[error("{0}")]
     Cluster(String),

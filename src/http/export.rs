@@ -1,9 +1,7 @@
 //! `GET /export`: an audit log, or one shard of it, as JSON, NDJSON or CSV.
 //!
-//! One blocking task walks one snapshot and hands chunks through a short queue to the response, so
-//! memory is constant however long the log and however slow the client. An export that fails on
-//! its way never looks complete: the body ends in an error, and so the connection in a reset and
-//! not in the chunk that ends a chunked body.
+//! One blocking task walks one snapshot and hands chunks through a short queue to the response
+//! (`stream.rs`), so memory is constant however long the log and however slow the client.
 
 use std::io;
 use std::sync::Arc;
@@ -14,14 +12,12 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::objects::Shard;
 use super::parameters::{Format, Parameters, parameters};
+use super::stream::{Piece, queue, send};
 use super::{Api, audit};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -78,28 +74,6 @@ fn respond(format: Format, body: Body) -> Response {
         headers.insert(CSV_ESCAPE, HeaderValue::from_static(rule));
     }
     response
-}
-
-/// What goes from the walk to the response.
-enum Piece {
-    Bytes(Bytes),
-    /// The export is whole. Without this the body ends in an error.
-    End,
-}
-
-/// A bounded queue and the body that is its other end.
-fn queue() -> (mpsc::Sender<Piece>, Body) {
-    let (sender, receiver) = mpsc::channel(limits::EXPORT_QUEUE_MAX);
-    let pieces = stream::unfold(Some(receiver), |receiver| async {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(receiver))),
-            Some(Piece::End) => None,
-            None => Some((Err(io::Error::other("the export was cut off")), None)),
-        }
-    });
-    // Compression asks once more behind the end, which a stream need not bear.
-    (sender, Body::from_stream(pieces.fuse()))
 }
 
 /// Writes the chunks that `next` gives, until there are none or the client is gone. Blocks.
@@ -163,20 +137,6 @@ where
     send(sender, Piece::End)
 }
 
-/// Waits for room in the queue, but not for ever.
-///
-/// # Errors
-/// `BrokenPipe` if the client is gone, `TimedOut` if it takes nothing.
-fn send(sender: &mpsc::Sender<Piece>, piece: Piece) -> io::Result<()> {
-    let sent = Handle::current()
-        .block_on(async { timeout(limits::EXPORT_STALL_TIMEOUT, sender.send(piece)).await });
-    match sent {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::Router;
@@ -237,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_long_export_comes_whole_through_the_short_queue() {
         let entry = Bytes::from(vec![b'x'; limits::EXPORT_CHUNK_BYTES]);
-        let many = 3 * limits::EXPORT_QUEUE_MAX;
+        let many = 3 * limits::STREAM_QUEUE_MAX;
         let chunks = (0..many).map(|_| Ok(vec![entry.clone()])).collect();
         let whole = exported(Format::Ndjson, chunks).await.unwrap();
         assert_eq!(whole.len(), many * (limits::EXPORT_CHUNK_BYTES + 1));

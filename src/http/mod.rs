@@ -7,6 +7,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod body;
 mod check;
 mod error;
@@ -16,6 +17,7 @@ mod linger;
 pub(crate) mod objects;
 pub(crate) mod parameters;
 mod serve;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +54,8 @@ pub struct Api {
     queries: Semaphore,
     /// A permit per export that is under way.
     exports: Arc<Semaphore>,
+    /// A permit per backup that is under way.
+    backups: Arc<Semaphore>,
 }
 
 impl Api {
@@ -64,6 +68,7 @@ impl Api {
             bindings,
             queries: Semaphore::new(limits::QUERIES_MAX),
             exports: Arc::new(Semaphore::new(limits::EXPORTS_MAX)),
+            backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),
         })
     }
 }
@@ -88,6 +93,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/do/{binding}/id/{id}/export", get(export::export_object).layer(gzip()))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
+        .route("/admin/backup", get(backup::backup))
         .route("/admin/cluster", get(admin::cluster))
         .route("/admin/hash", get(admin::hash))
         .route("/admin/members", post(admin::members))

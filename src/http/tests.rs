@@ -181,6 +181,11 @@ async fn a_good_request_goes_through_to_the_cluster_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn a_backup_waits_for_no_leader_that_is_known_not_to_be_there() {
+    assert_problem(ask(Method::GET, "/admin/backup", "").await, 503, "no_leader").await;
+}
+
+#[tokio::test]
 async fn a_bad_parameter_of_an_export_is_400() {
     for path in ["/export?typ=a", "/do/AUDIT_LOGGER/name/2024-01-15/export?format=xml"] {
         assert_problem(ask(Method::GET, path, "").await, 400, "invalid_parameter").await;

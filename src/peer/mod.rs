@@ -53,6 +53,8 @@ pub enum Kind {
     Rejoin = 12,
     /// A change of the cluster's members, for the leader.
     Change = 13,
+    /// All nodes were restored from the same backup: take part.
+    Begin = 14,
 }
 
 /// Checks that an address is `host:port`; whether there is such a host is seen when it is used.
@@ -85,6 +87,7 @@ impl Kind {
             Bootstrap,
             Rejoin,
             Change,
+            Begin,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -76,6 +76,9 @@ pub struct Status {
     /// The newest version of commands that it takes part in.
     #[serde(default = "version_min")]
     pub version_max: u8,
+    /// The id of the backup that its data was restored from, if it was.
+    #[serde(default)]
+    pub restored: Option<String>,
 }
 
 /// What a build takes part in that does not say it.
@@ -374,6 +377,7 @@ mod tests {
             disk: Disk::Ample,
             members: BTreeMap::new(),
             version_max: VERSION_MIN,
+            restored: None,
         }
     }
 

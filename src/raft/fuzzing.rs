@@ -11,7 +11,7 @@ use openraft::raft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bootstrap::Grant;
+use super::bootstrap::{Beginning, Grant};
 use super::change::{Change, Changed, Refused};
 use super::cluster::Status;
 use super::read::ReadPoint;
@@ -53,6 +53,7 @@ pub(crate) fn request(kind: Kind, payload: &[u8]) -> io::Result<Vec<u8>> {
         Kind::SnapshotBegin => again::<Begin>(payload),
         Kind::SnapshotChunk => again::<Chunk>(payload),
         Kind::SnapshotEnd => again::<End>(payload),
+        Kind::Begin => again::<Beginning>(payload),
         Kind::Bootstrap => again::<BTreeMap<u64, NodeAddress>>(payload),
         Kind::Change => again::<Change>(payload),
         Kind::Rejoin => again::<u8>(payload),
@@ -72,7 +73,7 @@ pub(crate) fn reply(kind: Kind, payload: &[u8]) -> io::Result<Vec<u8>> {
         Kind::Change => again::<Result<Changed, Refused>>(payload),
         Kind::ReadIndex => again::<ReadPoint>(payload),
         Kind::Rejoin => again::<Option<Grant>>(payload),
-        Kind::SnapshotBegin | Kind::SnapshotChunk | Kind::Bootstrap => nothing(),
+        Kind::SnapshotBegin | Kind::SnapshotChunk | Kind::Bootstrap | Kind::Begin => nothing(),
         Kind::Forward => Err(io::Error::other("not a request of Raft")),
     }
 }

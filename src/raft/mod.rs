@@ -10,10 +10,11 @@
 //! | `snapshot.rs` | a snapshot builder | transfer of checkpoint directories as files |
 //! | `network.rs`, `rpc.rs` | calls, and who answers them | pipelined appends |
 //! | `read.rs` | | read index for every node, a round for many readers |
-//! | `bootstrap.rs` | | the first start, and a node that lost its disk |
+//! | `bootstrap.rs` | | the first start, also from a backup, and a node that lost its disk |
 //! | `members.rs` | | who belongs to the cluster, and who is asked for it |
 //! | `change.rs` | | changing that, a step at a time |
 //! | `recover.rs` | | one node goes on alone when a majority is gone for good |
+//! | `backup.rs`, `restore.rs` | | a backup of the state, and stores made of one |
 //! | `clock.rs` | | the cluster's clock as this node knows it |
 //! | `cluster.rs` | | what is known of the peers, and of their clocks |
 //! | `blocking.rs` | | work that waits for the disk |
@@ -26,6 +27,7 @@
 //! stamped in, or not at all; an error of the storage or of apply stops the node.
 
 mod apply;
+mod backup;
 mod blocking;
 mod bootstrap;
 mod change;
@@ -40,6 +42,7 @@ mod network;
 mod node;
 mod read;
 mod recover;
+mod restore;
 mod rpc;
 mod snapshot;
 mod status;
@@ -52,12 +55,14 @@ use std::path::PathBuf;
 use openraft::{Config, SnapshotPolicy};
 
 pub use apply::{Progress, StateMachine};
+pub use backup::Backup;
 pub use change::{Change, Changed, Member};
 pub use cluster::{Role, Status};
 pub use disk::Disk;
 pub use node::{Leadership, Node, ProposeError};
 pub use read::Reads;
 pub use recover::{Holdings, forget_others, holdings};
+pub use restore::{Stores, begin_restored};
 pub use status::{ClusterReport, NodeReport, StateHash};
 pub use types::{Applied, EncodedBatch, NodeAddress, TypeConfig};
 

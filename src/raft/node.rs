@@ -79,6 +79,7 @@ pub(crate) struct Inner {
     pub(super) disks: Arc<Disks>,
     pub(super) log: Arc<dyn LogStorage>,
     pub(super) state: Arc<dyn StateStorage>,
+    pub(super) snapshots: Snapshots,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
@@ -105,7 +106,7 @@ impl Node {
         let has_data = log.last()?.is_some()
             || log.get_meta(Meta::Vote)?.is_some()
             || state.marks()?.index.is_some();
-        let gate = Arc::new(Gate::new(&settings.dir, has_data));
+        let gate = Arc::new(Gate::new(&settings.dir, has_data)?);
         let version_max = settings.version_max;
         let (machine, progress) =
             StateMachine::open(state.clone(), snapshots.clone(), clock.clone(), version_max)?;
@@ -119,7 +120,7 @@ impl Node {
         let members = Members::all(&settings.members);
         let peers = Peers::new(&settings.cluster, settings.id, &members, clock.clone(), dial);
         let disks = Arc::new(Disks::default());
-        let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots);
+        let rpc = Rpc::new(raft.clone(), gate.clone(), disks.clone(), snapshots.clone());
         let draining = AtomicBool::new(false);
         let server = raft.server_metrics();
         let inner = Arc::new(Inner {
@@ -130,6 +131,7 @@ impl Node {
             disks,
             log,
             state,
+            snapshots,
             progress,
             clock,
             draining,
@@ -141,11 +143,12 @@ impl Node {
         Ok(Self { inner, reads })
     }
 
-    /// Finds out whether this node is new, has lost its data, or goes on, and lets it vote when it
-    /// may. Needs the peer listener to be up.
+    /// Finds out whether this node is new, was restored, has lost its data, or goes on, and lets it
+    /// vote when it may. Needs the peer listener to be up.
     ///
     /// # Errors
-    /// If the data folder cannot be written or Raft has stopped.
+    /// If the data folder cannot be written, Raft has stopped, or the node was restored into a cluster
+    /// of other data.
     pub async fn join(&self) -> io::Result<()> {
         bootstrap::join(&self.inner).await
     }
@@ -295,6 +298,10 @@ impl Node {
                 bootstrap::accept_first(inner, codec::decode(payload)?).await?;
                 Ok(Vec::new())
             }
+            Kind::Begin => {
+                bootstrap::accept_beginning(inner, &codec::decode(payload)?)?;
+                Ok(Vec::new())
+            }
             Kind::Rejoin => {
                 let version_max = codec::decode(payload)?;
                 Ok(codec::encode(&inner.allow_rejoin(from, version_max).await?))
@@ -374,10 +381,12 @@ impl Inner {
     /// Whether this node's log is of a cluster that has had a leader. By what is on disk: openraft's
     /// metrics are empty for a moment after a start.
     pub(super) fn is_formed(&self) -> io::Result<bool> {
-        // Index 0 is the first membership, which any node may hold before there is a leader.
+        // Index 0 is the first membership, which any node may hold before there is a leader; and a
+        // restored node begins with more.
+        let first = self.gate.restored().map_or(0, |restored| restored.index);
         let applied = self.progress.borrow().applied;
         let last = self.log.last()?.map(|(index, _)| index);
-        Ok(self.log.purged_to().is_some() || last.max(applied) > Some(0))
+        Ok(last.max(applied).max(self.log.purged_to()) > Some(first))
     }
 
     /// Returns once everything in the log is synced.

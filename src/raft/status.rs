@@ -67,12 +67,16 @@ impl Inner {
             disk: self.disks.own(),
             members: self.members().nodes,
             version_max: self.settings.version_max,
+            restored: self.gate.restored().map(|restored| restored.backup.clone()),
         }
     }
 
     pub(super) fn ready(&self) -> std::result::Result<(), String> {
         if self.draining.load(Ordering::Acquire) {
             return Err("this node is stopping".to_owned());
+        }
+        if self.gate.is_forming() {
+            return Err("this node waits for all others to be restored from its backup".to_owned());
         }
         if !self.gate.is_open() {
             return Err("this node is joining its cluster".to_owned());

@@ -8,6 +8,7 @@
 //! state/<n>/            the machine's tables; no write-ahead log
 //! snapshots/<n>/        complete checkpoints of the state, each with its manifest   (Snapshots)
 //! incoming/             checkpoints being made or received; emptied at every start
+//! RESTORING             there while a backup is being put in place: nothing else counts     (Restoring)
 //! ```
 //!
 //! Everything that Raft writes is bytes here: this room knows indexes, and no Raft.
@@ -41,6 +42,7 @@ mod files;
 mod flushed;
 mod log;
 mod resident;
+mod restoring;
 mod rocks;
 mod sizes;
 mod snapshots;
@@ -56,7 +58,8 @@ mod wal;
 pub use checkpoint::{FileEntry, Manifest};
 pub use flushed::Flushed;
 pub use log::{LogStore, Meta};
-pub use snapshots::{Incoming, SnapshotDir, Snapshots};
+pub use restoring::Restoring;
+pub use snapshots::{Incoming, Passing, SnapshotDir, Snapshots};
 pub use space::free_bytes;
 pub use state::{StateOptions, StateStore};
 pub use state_db::Marks;

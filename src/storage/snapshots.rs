@@ -2,7 +2,8 @@
 //!
 //! What is under way is in `incoming/`; only what is complete, verified and synced is renamed to
 //! `snapshots/<n>`. A higher number is newer. At most the newest is kept, and older ones for as
-//! long as somebody still sends or installs them.
+//! long as somebody still sends or installs them. A checkpoint that is made for a backup stays in
+//! `incoming/`, and goes with it.
 
 use std::fs::{self, File};
 use std::io;
@@ -59,6 +60,11 @@ pub struct Incoming {
     manifest: Manifest,
     /// The file that was written last: pieces mostly follow one another.
     open: Option<(String, File)>,
+}
+
+/// A checkpoint of the moment, which is no snapshot of the node: removed when it is dropped.
+pub struct Passing {
+    draft: Draft,
 }
 
 /// A folder in `incoming/`, removed when it is dropped; by then it was renamed if it is of use.
@@ -123,6 +129,17 @@ impl Snapshots {
         let earlier = earlier.as_ref().map(|earlier| (earlier.path(), earlier.manifest()));
         let manifest = checkpoint::write_manifest(&draft.path, meta, earlier)?;
         self.complete(draft, manifest)
+    }
+
+    /// Makes a checkpoint that is not kept, beside the newest snapshot; `write` makes the folder that
+    /// it is given, and what it returns is returned.
+    ///
+    /// # Errors
+    /// What `write` fails with.
+    pub fn pass<T>(&self, write: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<(Passing, T)> {
+        let passing = Passing { draft: self.draft() };
+        let written = write(&passing.draft.path)?;
+        Ok((passing, written))
     }
 
     /// Begins to receive the snapshot that `manifest` describes.
@@ -227,10 +244,41 @@ impl SnapshotDir {
     }
 }
 
+impl Passing {
+    /// The names of its files, in order, and their lengths.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn files(&self) -> io::Result<Vec<(String, u64)>> {
+        let lengths = files::names(&self.draft.path)?.into_iter().map(|name| {
+            let path = self.draft.path.join(&name);
+            let found = fs::metadata(&path).map_err(|error| files::fault("read", &path, error))?;
+            Ok((name, found.len()))
+        });
+        lengths.collect()
+    }
+
+    /// Opens one of its files, to be read.
+    ///
+    /// # Errors
+    /// If there is no such file, or it cannot be opened.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        let path = self.draft.path.join(name);
+        File::open(&path).map_err(|error| files::fault("read", &path, error))
+    }
+}
+
 impl Incoming {
     /// What is being received.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The checksum of the file `name`, for whoever knows it only once all of it has come.
+    pub fn set_checksum(&mut self, name: &str, crc32: u32) {
+        if let Some(file) = self.manifest.files.iter_mut().find(|file| file.name == name) {
+            file.crc32 = crc32;
+        }
     }
 
     /// Writes a piece of the file `name` at `offset`. A piece may come twice.
@@ -328,6 +376,31 @@ mod tests {
         assert_eq!(newest.meta(), b"second");
         assert_eq!(newest.number(), 2);
         checkpoint::verify(newest.path(), newest.manifest()).unwrap();
+    }
+
+    #[test]
+    fn a_checkpoint_in_passing_leaves_the_newest_snapshot_and_nothing_of_itself() {
+        let data = TempDir::new().unwrap();
+        let snapshots = Snapshots::open(data.path()).unwrap();
+        let newest = build(&snapshots, "first");
+        let write = |path: &Path| {
+            files::create_dirs(path)?;
+            files::write_synced(&path.join("text"), b"passing")?;
+            Ok(path.to_owned())
+        };
+        let (passing, path) = snapshots.pass(write).unwrap();
+        assert_eq!(passing.files().unwrap(), [("text".to_owned(), 7)]);
+        assert_eq!(io::read_to_string(passing.open("text").unwrap()).unwrap(), "passing");
+        passing.open("other").unwrap_err();
+        drop(passing);
+        assert!(!path.exists());
+        assert_eq!(snapshots.newest().unwrap().path(), newest.path());
+        let failed = snapshots.pass(|path| {
+            files::create_dirs(path)?;
+            Err::<(), _>(io::Error::other("disk"))
+        });
+        assert_eq!(failed.err().unwrap().to_string(), "disk");
+        assert_eq!(files::names(&data.path().join(INCOMING)).unwrap(), [""; 0]);
     }
 
     #[test]

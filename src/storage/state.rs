@@ -16,9 +16,9 @@ use super::checkpoint;
 use super::current::{Current, Known};
 use super::files;
 use super::flushed::Flushed;
-use super::state_db::{Direction, Due, Marks, Memory, StateDb};
+use super::state_db::{self, Direction, Due, Marks, Memory, StateDb};
 use super::state_snapshot::StateSnapshot;
-use crate::machine::{Effects, Row, Table, View, Write};
+use crate::machine::{Effects, Machine, Row, Table, View, Write};
 
 /// The file that names the state in force.
 const CURRENT: &str = "CURRENT_STATE";
@@ -218,6 +218,14 @@ impl StateStore {
             self.shared().flushed.raise(index);
         }
         Ok(marks)
+    }
+
+    /// The machine as it is in a checkpoint that was made here.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be read.
+    pub fn machine_at(&self, checkpoint: &Path) -> io::Result<Machine> {
+        state_db::machine_at(checkpoint)
     }
 
     /// Puts the checkpoint in `verified` in the place of the state. Its manifest must have been

@@ -16,7 +16,7 @@ use rocksdb::{
 use super::files;
 use super::rocks;
 use super::state::StateOptions;
-use crate::machine::{Row, Table};
+use crate::machine::{Machine, Row, Table, View};
 
 /// The column family of the store's own rows, which are no part of the machine's state.
 const RAFT: &str = "raft";
@@ -339,17 +339,7 @@ impl StateDb {
     pub(super) fn checkpoint(&self, into: &Path) -> io::Result<Marks> {
         let failed = |error| self.fault("make a checkpoint of the state in", &error);
         Checkpoint::new(&self.db).and_then(|of| of.create_checkpoint(into)).map_err(failed)?;
-        let db = DB::open_cf_for_read_only(&Options::default(), into, [RAFT], false)
-            .map_err(|error| rocks::fault("open the checkpoint in", into, &error))?;
-        let folder = Folder { path: into.to_owned(), superseded: AtomicBool::new(false) };
-        let marks =
-            StateDb { db, latest: ReadOptions::default(), folder }.marks(ReadOptions::default())?;
-        // What opening it left behind: RocksDB's diary, no part of the checkpoint.
-        for name in files::names(into)?.iter().filter(|name| name.starts_with("LOG")) {
-            let path = into.join(name);
-            std::fs::remove_file(&path).map_err(|error| files::fault("remove", &path, error))?;
-        }
-        Ok(marks)
+        look_into(into, &[RAFT], |checkpoint| checkpoint.marks(ReadOptions::default()))
     }
 
     /// Gives back the disk space of a range that was deleted.
@@ -413,6 +403,45 @@ impl Batch<'_> {
         let written = self.state.db.write_without_wal(self.batch);
         written.map_err(|error| self.state.fault("write to the state in", &error))
     }
+}
+
+/// The machine in a checkpoint.
+pub(super) fn machine_at(checkpoint: &Path) -> io::Result<Machine> {
+    struct Tables<'a>(&'a StateDb);
+
+    impl View for Tables<'_> {
+        fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+            self.0.latest(table, key)
+        }
+
+        fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
+            self.0.scan(table, (from, to), limit, Direction::Ascending, ReadOptions::default())
+        }
+    }
+
+    // Those that a machine is loaded from.
+    let tables = [Table::Register, Table::Session, Table::Answer].map(Table::name);
+    look_into(checkpoint, &tables, |checkpoint| Machine::load(&Tables(checkpoint)))
+}
+
+/// Reads from a checkpoint, and leaves it as it is.
+fn look_into<T>(
+    checkpoint: &Path,
+    families: &[&str],
+    look: impl FnOnce(&StateDb) -> io::Result<T>,
+) -> io::Result<T> {
+    let db = DB::open_cf_for_read_only(&Options::default(), checkpoint, families, false)
+        .map_err(|error| rocks::fault("open the checkpoint in", checkpoint, &error))?;
+    let folder = Folder { path: checkpoint.to_owned(), superseded: AtomicBool::new(false) };
+    let db = StateDb { db, latest: ReadOptions::default(), folder };
+    let seen = look(&db)?;
+    drop(db);
+    // What opening it left behind: RocksDB's diary, no part of the checkpoint.
+    for name in files::names(checkpoint)?.iter().filter(|name| name.starts_with("LOG")) {
+        let path = checkpoint.join(name);
+        std::fs::remove_file(&path).map_err(|error| files::fault("remove", &path, error))?;
+    }
+    Ok(seen)
 }
 
 impl Drop for Folder {

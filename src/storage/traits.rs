@@ -8,7 +8,7 @@ use super::log::{LogStore, Meta};
 use super::state::StateStore;
 use super::state_db::Marks;
 use super::sync::Done;
-use crate::machine::{Effects, View};
+use crate::machine::{Effects, Machine, View};
 use crate::query::Snapshot;
 
 /// A log whose writes can be read at once, and are on disk, in their order, when it says so: see
@@ -106,6 +106,11 @@ pub trait StateStorage: View + Send + Sync + 'static {
     /// # Errors
     /// As there.
     fn checkpoint(&self, into: &Path) -> io::Result<Marks>;
+    /// See [`StateStore::machine_at`].
+    ///
+    /// # Errors
+    /// As there.
+    fn machine_at(&self, checkpoint: &Path) -> io::Result<Machine>;
     /// See [`StateStore::install`].
     ///
     /// # Errors
@@ -193,6 +198,10 @@ impl StateStorage for StateStore {
 
     fn checkpoint(&self, into: &Path) -> io::Result<Marks> {
         self.checkpoint(into)
+    }
+
+    fn machine_at(&self, checkpoint: &Path) -> io::Result<Machine> {
+        self.machine_at(checkpoint)
     }
 
     fn install(&self, verified: &Path) -> io::Result<()> {

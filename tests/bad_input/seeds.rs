@@ -13,6 +13,7 @@ use openraft::raft::{
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use openraft::{EntryPayload, Membership};
 use serde::Serialize;
+use tallykeep::archive;
 use tallykeep::codec;
 use tallykeep::machine::audit::EntryRecord;
 use tallykeep::machine::limiter::Cell;
@@ -62,7 +63,7 @@ fn the_corpus_stays_small() {
 }
 
 fn all() -> Vec<Seed> {
-    [texts(), messages(), values(), lists(), cursors()].concat()
+    [texts(), messages(), values(), lists(), cursors(), archives()].concat()
 }
 
 fn texts() -> Vec<Seed> {
@@ -292,10 +293,14 @@ fn messages() -> Vec<Seed> {
         disk: Disk::Ample,
         members: membership().nodes().map(|(id, node)| (*id, node.clone())).collect(),
         version_max: 3,
+        restored: Some("00".repeat(32)),
     };
     let status = serde_json::to_vec(&status).expect("a status is JSON");
     add("status", reply(Kind::Status), status);
     add("read-index", reply(Kind::ReadIndex), codec::encode(&(9u64, 1_795_442_144_083u64)));
+    let nodes: BTreeMap<u64, NodeAddress> =
+        membership().nodes().map(|(id, node)| (*id, node.clone())).collect();
+    add("begins", Kind::Begin as u8, codec::encode(&("00".repeat(32), nodes)));
     add("rejoins", Kind::Rejoin as u8, codec::encode(&3u8));
     add("rejoin", reply(Kind::Rejoin), codec::encode(&Some((3u64, 9u64))));
     let decided = ForwardReply::Decided(GroupOutcome::Done(outcomes()));
@@ -329,6 +334,47 @@ fn lists() -> Vec<Seed> {
         ("manifest", "disorder", other(|list| list.files.reverse())),
         ("manifest", "elsewhere", other(|list| list.files[0].name = "../../etc/passwd".into())),
         ("manifest", "hidden", other(|list| list.files[0].name = ".0".into())),
+    ]
+}
+
+fn archives() -> Vec<Seed> {
+    const BODIES: [&[u8]; 3] = [b"MANIFEST-000005\n", b"", &[7; 600]];
+    let names = ["CURRENT", "000012.log", "000013.sst"];
+    let files = names
+        .into_iter()
+        .zip(BODIES)
+        .map(|(name, body)| archive::File { name: name.to_owned(), bytes: body.len() as u64 });
+    let contents = archive::Contents {
+        format: archive::FORMAT,
+        tallykeep: "0.1.0".to_owned(),
+        cluster: "test".to_owned(),
+        node: 2,
+        term: 3,
+        applied: 4711,
+        clock_ms: 1_795_442_144_083,
+        state_hash: "00".repeat(32),
+        version: 3,
+        files: files.collect(),
+    };
+    let archive = |contents: &archive::Contents| {
+        let mut bytes = Vec::new();
+        let mut bodies = BODIES.into_iter();
+        archive::write(contents, |_| Ok(bodies.next().unwrap()), &mut bytes).unwrap();
+        bytes
+    };
+    let whole = archive(&contents);
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    let later = archive::Contents { format: archive::FORMAT + 1, ..contents.clone() };
+    let mut elsewhere = whole.clone();
+    let name = whole.windows(7).position(|window| window == b"CURRENT").unwrap();
+    elsewhere[name..name + 7].copy_from_slice(b"../../x");
+    vec![
+        ("archive", "cut", whole[..whole.len() - 1].to_vec()),
+        ("archive", "flipped", flipped),
+        ("archive", "later", archive(&later)),
+        ("archive", "elsewhere", elsewhere),
+        ("archive", "whole", whole),
     ]
 }
 

@@ -282,6 +282,18 @@ impl Record {
         in_real_time("an entry's id", &entries);
     }
 
+    /// Takes what was acknowledged after `moment` for what may or may not have been carried out: as
+    /// it is to whoever looks at a state of that moment or a little later.
+    pub fn as_of(&mut self, moment: Instant) {
+        fn look_back<T>(call: &mut Call<T>, moment: Instant) {
+            if call.ended > moment && matches!(call.fate, Fate::Acknowledged(_)) {
+                call.fate = Fate::Unknown;
+            }
+        }
+        self.checks.iter_mut().for_each(|call| look_back(call, moment));
+        self.entries.iter_mut().for_each(|(_, call)| look_back(call, moment));
+    }
+
     /// The failures of a node, or of all the others.
     pub fn failures_of(&self, wanted: impl Fn(u64) -> bool) -> Vec<&Failure> {
         self.failures.iter().filter(|failure| wanted(failure.node)).collect()

@@ -17,7 +17,7 @@ mod ports;
 mod wait;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 pub use api::{Answer, Api, check_body, iso, now_ms};
 pub use load::{Failure, Load, Record, Why};
-pub use node::{Exit, run};
+pub use node::{Exit, run, run_with};
 pub use ports::{Ports, is_free};
 pub use wait::wait_until;
 
@@ -217,6 +217,11 @@ impl TestCluster {
     /// Removes the data of a node that does not run.
     pub fn wipe(&mut self, id: u64) {
         self.node(id).wipe();
+    }
+
+    /// The data folder of a node.
+    pub fn data(&self, id: u64) -> PathBuf {
+        self.dir().join(format!("data{id}"))
     }
 
     /// Rewrites the configuration of a node that does not run.

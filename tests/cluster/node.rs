@@ -149,11 +149,17 @@ pub struct Exit {
 }
 
 /// Starts the binary with these arguments.
-pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Exit {
+pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Exit {
+    run_with(arguments, &[])
+}
+
+/// The same, with these variables in its environment.
+pub fn run_with<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &OsStr)]) -> Exit {
     let dir = tempfile::tempdir().expect("a folder for temporary files");
     let file = |name: &str| File::create(dir.path().join(name)).expect("a file for the output");
     let child = tallykeep()
         .args(arguments)
+        .envs(environment.iter().copied())
         .current_dir(dir.path())
         .stdout(file("stdout"))
         .stderr(file("stderr"))

@@ -4,13 +4,14 @@
 //! one of them, and notes what a power cut would take ([`power`]). A [`Point`] is a step and how the
 //! node ends there. A [`Subject`] goes from point to point: [`Lane`] is a node by itself, and a [`Book`]
 //! what a client was told by it, which must hold afterwards; [`Joiner`] is a node of three that has lost
-//! its data. [`Results`] are of all points that were tried.
+//! its data; [`Restorer`] is one that is restored from a backup. [`Results`] are of all points that were tried.
 
 mod book;
 mod joiner;
 mod lane;
 mod point;
 mod power;
+mod restorer;
 mod results;
 mod shim;
 mod subject;
@@ -18,5 +19,6 @@ mod subject;
 pub use joiner::Joiner;
 pub use lane::{Lane, Scenario};
 pub use point::{Plan, Steps};
+pub use restorer::Restorer;
 pub use results::Results;
 pub use shim::Shim;

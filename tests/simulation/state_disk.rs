@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tallykeep::codec;
-use tallykeep::machine::{Effects, Row, Table, View};
+use tallykeep::machine::{Effects, Machine, Row, Table, View};
 use tallykeep::query::Snapshot;
 use tallykeep::storage::{Flushed, Marks, StateStorage};
 
@@ -124,6 +124,13 @@ impl StateStorage for ProcessState {
         let checkpoint = Checkpoint { tables, index, applied, membership };
         fs::write(into.join(FILE), codec::encode(&checkpoint))?;
         Ok(image.marks.clone())
+    }
+
+    fn machine_at(&self, checkpoint: &Path) -> io::Result<Machine> {
+        let checkpoint: Checkpoint = codec::decode(&fs::read(checkpoint.join(FILE))?)?;
+        let tables = checkpoint.tables.try_into();
+        let tables = tables.map_err(|_| io::Error::other("a checkpoint of other tables"))?;
+        Machine::load(&Moment(Arc::new(StateImage { tables, marks: Marks::default() })))
     }
 
     fn install(&self, verified: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! neither takes memory out of proportion to the input.
 
 mod allocation;
+mod archives;
 mod bodies;
 mod cursors;
 mod machine;
@@ -31,7 +32,7 @@ pub enum Verdict {
 pub type Target = (&'static str, fn(&[u8]) -> Verdict);
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("check_body", bodies::check),
     ("log_body", bodies::log),
     ("query_body", bodies::query),
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 11] = [
     ("stored_value", stored::value),
     ("machine", machine::batches),
     ("manifest", manifests::manifest),
+    ("archive", archives::archive),
 ];
 
 /// Runs one target, for a fuzzer.
