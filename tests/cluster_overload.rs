@@ -138,3 +138,63 @@ async fn what_is_too_much_is_refused_at_once_and_the_rest_is_carried_out() {
     api.check(1, "after", 5, 600_000).await.admitted(5, 4);
     cluster.equal_state().await;
 }
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A client of HTTP/2 that begins requests and takes each back at once, as fast as it can, until the
+/// node closes the connection; how many those were.
+fn begin_and_take_back(address: &str) -> usize {
+    const REQUESTS: u32 = 200_000;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const END_HEADERS: u8 = 4;
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let mut stream = TcpStream::connect(address).expect("the system connects");
+    // `:method: POST`, `:scheme: http`, and `:path` and `:authority` as literals (RFC 7541).
+    let request = [&[0x83, 0x86, 0x04, 0x06][..], b"/check", &[0x01, 0x01], b"a"].concat();
+    let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    said.extend(frame(SETTINGS, 0, 0, &[]));
+    for number in 0..REQUESTS {
+        let id = 2 * number + 1;
+        said.extend(frame(HEADERS, END_HEADERS, id, &request));
+        said.extend(frame(RST_STREAM, 0, id, &CANCEL));
+        if said.len() > 16 * 1024 {
+            if stream.write_all(&said).is_err() {
+                return number as usize;
+            }
+            said.clear();
+        }
+    }
+    REQUESTS as usize
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_taken_back_at_once_end_their_own_connection_alone() {
+    let cluster = TestCluster::start().await;
+    let api = cluster.api().clone();
+    let address = api.url(1).trim_start_matches("http://").to_owned();
+    let floods = tokio::task::spawn_blocking(move || {
+        std::thread::scope(|scope| {
+            let floods: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| begin_and_take_back(&address))).collect();
+            floods.into_iter().map(|flood| flood.join().expect("no panic")).collect::<Vec<_>>()
+        })
+    });
+    for node in [1, 2, 3] {
+        let began = Instant::now();
+        api.check(node, "others", 9, 600_000).await;
+        assert!(began.elapsed() < ANSWERED_WITHIN, "{:?} at node {node}", began.elapsed());
+    }
+    for begun in floods.await.expect("no panic") {
+        assert!(begun < 100_000, "{begun} requests were begun on one connection, and taken back");
+    }
+    let memory = cluster.memory_bytes(1);
+    assert!(memory < MEMORY_BYTES_MAX, "{memory} bytes");
+    api.check(1, "after", 5, 600_000).await.admitted(5, 4);
+    cluster.equal_state().await;
+}

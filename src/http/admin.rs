@@ -29,12 +29,11 @@ pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
 
 /// `POST /admin/members`: one step of a change of the cluster's members, see [`Change`]; gives the
 /// members after it.
-pub(super) async fn members(
-    State(api): State<Arc<Api>>,
-    Payload(body): Payload,
-) -> Result<Response> {
-    let change: Change = serde_json::from_slice(&body)
-        .map_err(|error| Error::invalid("invalid_change", error.to_string()))?;
+pub(super) async fn members(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
+    let change: Change = body.parse(|body| {
+        serde_json::from_slice(body)
+            .map_err(|error| Error::invalid("invalid_change", error.to_string()))
+    })?;
     change.check().map_err(|why| Error::invalid("invalid_change", why))?;
     let members = api.cluster.change(change).await?;
     Ok(json_response(serde_json::to_vec(&members).expect("members are JSON")))

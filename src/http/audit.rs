@@ -18,34 +18,34 @@ use crate::machine::{Draft, Outcome, Request, ShardRef};
 use crate::query::{Cursor, Page, Scope, page};
 
 /// `POST /log`: into the shard of the day on which the leader stamps the entry.
-pub(super) async fn log(State(api): State<Arc<Api>>, Payload(body): Payload) -> Result<Response> {
+pub(super) async fn log(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
     let namespace = &binding(&api)?.namespace;
     let day = ShardRef::Day { namespace: namespace.id(), key: *namespace.key() };
-    append(&api, day, json::entry(&body)?).await
+    append(&api, day, body.parse(json::entry)?).await
 }
 
 /// `POST /do/{binding}/…/log`: into the path's shard.
 pub(super) async fn log_object(
     State(api): State<Arc<Api>>,
     Shard { object, key }: Shard,
-    Payload(body): Payload,
+    body: Payload,
 ) -> Result<Response> {
-    append(&api, ShardRef::Object { object, key }, json::entry(&body)?).await
+    append(&api, ShardRef::Object { object, key }, body.parse(json::entry)?).await
 }
 
 /// `POST /query`: over all shards that the time range touches.
-pub(super) async fn query(State(api): State<Arc<Api>>, Payload(body): Payload) -> Result<Response> {
+pub(super) async fn query(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
     let scope = Scope::Namespace(binding(&api)?.namespace.id());
-    read(&api, scope, json::query(&body)?).await
+    read(&api, scope, body.parse(json::query)?).await
 }
 
 /// `POST /do/{binding}/…/query`: within the path's shard.
 pub(super) async fn query_object(
     State(api): State<Arc<Api>>,
     Shard { object, .. }: Shard,
-    Payload(body): Payload,
+    body: Payload,
 ) -> Result<Response> {
-    read(&api, Scope::Object(object), json::query(&body)?).await
+    read(&api, Scope::Object(object), body.parse(json::query)?).await
 }
 
 /// The binding whose log the root's routes keep.

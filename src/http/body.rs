@@ -12,7 +12,19 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 
 /// A request's body, at most [`limits::BODY_BYTES_MAX`] of it.
-pub(super) struct Payload(pub(super) Bytes);
+pub(super) struct Payload(Bytes);
+
+impl Payload {
+    /// What `parse` makes of the body, which nobody has any more then: it lies in the connection's
+    /// buffer, and if it were kept while its command waits, hyper would take another one for what may
+    /// come next.
+    ///
+    /// # Errors
+    /// Those of `parse`.
+    pub(super) fn parse<T>(self, parse: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        parse(&self.0)
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for Payload {
     type Rejection = Error;

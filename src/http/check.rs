@@ -24,8 +24,8 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// `POST /check`: the limiter is the one of the body's `type` and `identifier`.
-pub(super) async fn check(State(api): State<Arc<Api>>, Payload(body): Payload) -> Result<Response> {
-    let body = json::check(&body)?;
+pub(super) async fn check(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
+    let body = body.parse(json::check)?;
     let object = limiter(&api, body.type_.as_deref(), &body.identifier)?;
     decide(&api, object, body).await
 }
@@ -34,14 +34,14 @@ pub(super) async fn check(State(api): State<Arc<Api>>, Payload(body): Payload) -
 pub(super) async fn check_object(
     State(api): State<Arc<Api>>,
     Limiter(object): Limiter,
-    Payload(body): Payload,
+    body: Payload,
 ) -> Result<Response> {
-    decide(&api, object, json::check(&body)?).await
+    decide(&api, object, body.parse(json::check)?).await
 }
 
 /// `POST /reset`: the limiter is the one of the body's `type` and `identifier`.
-pub(super) async fn reset(State(api): State<Arc<Api>>, Payload(body): Payload) -> Result<Response> {
-    let body = json::reset(&body)?;
+pub(super) async fn reset(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
+    let body = body.parse(json::reset)?;
     let object = limiter(&api, body.type_.as_deref(), &body.identifier)?;
     forget(&api, object, body).await
 }
@@ -50,9 +50,9 @@ pub(super) async fn reset(State(api): State<Arc<Api>>, Payload(body): Payload) -
 pub(super) async fn reset_object(
     State(api): State<Arc<Api>>,
     Limiter(object): Limiter,
-    Payload(body): Payload,
+    body: Payload,
 ) -> Result<Response> {
-    forget(&api, object, json::reset(&body)?).await
+    forget(&api, object, body.parse(json::reset)?).await
 }
 
 /// Guide, "Naming Strategies": the limiter is named `type:identifier`, or by the identifier alone.
