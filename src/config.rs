@@ -93,7 +93,7 @@ impl Default for RaftSettings {
 pub struct StorageSettings {
     /// Blocks that were read; what is written and not yet in a table file counts too.
     pub block_cache_bytes: usize,
-    /// Writes that are not yet in a table file.
+    /// Writes that are not yet in a table file; at times half as much again is being written to one.
     pub write_buffer_bytes: usize,
     /// Bytes of disk that clients' writes leave free, for what a node writes by itself; 0 for none.
     pub disk_reserve_bytes: u64,

@@ -1,4 +1,4 @@
-//! openraft's state machine over ours: entry → [`Machine::apply`] → one write batch → responder.
+//! openraft's state machine over ours: entry → [`Machine::apply`] → one commit → responder.
 
 use std::io;
 use std::sync::Arc;

@@ -81,8 +81,8 @@ impl Cells {
         Ok(())
     }
 
-    /// Writes back dirty cells, of at most so many cells; `false` once there are none, as long as
-    /// none is put that is dirty.
+    /// Writes back at most so many dirty cells; `false` once there are none, as long as none is put
+    /// that is dirty.
     ///
     /// # Errors
     /// Those of `sink`.
@@ -97,7 +97,7 @@ impl Cells {
         self.young.clean = 0;
     }
 
-    /// How many cells were looked at.
+    /// How many cells were written back.
     fn write_back_old(&mut self, most: usize, sink: &mut impl Sink) -> io::Result<usize> {
         let Self { young, old } = self;
         old.write_back(most, |key| young.cells.contains_key(key), sink)
@@ -111,19 +111,18 @@ impl Generation {
         is_superseded: impl Fn(&[u8]) -> bool,
         sink: &mut impl Sink,
     ) -> io::Result<usize> {
-        let until = self.cells.len().min(self.clean.saturating_add(most));
-        let looked_at = until - self.clean;
-        while self.clean < until {
-            if let Some((key, cell)) = self.cells.get_index_mut(self.clean)
-                && cell.is_dirty
-                && !is_superseded(key)
-            {
+        let mut written = 0;
+        while written < most
+            && let Some((key, cell)) = self.cells.get_index_mut(self.clean)
+        {
+            if cell.is_dirty && !is_superseded(key) {
                 sink(key, cell.row.as_deref())?;
                 cell.is_dirty = false;
+                written += 1;
             }
             self.clean += 1;
         }
-        Ok(looked_at)
+        Ok(written)
     }
 }
 

@@ -6,10 +6,13 @@
 //! *write-back*, in the words of caches.
 //!
 //! What is on disk must be the state after some one entry, so RocksDB must not flush while it lacks
-//! rows. It never does by itself. Who has it flush, or calls what does, first makes the state *whole*:
-//! from then on every write goes to RocksDB with the marks of its entry, what was held back follows
-//! piece by piece, and when nothing is left RocksDB has the state after each entry, until the last of
-//! those who want it so is done.
+//! rows. Its own bounds are out of reach, and to close it is not to flush it. Who has it flush, or calls
+//! what does, first makes the state *whole*: from then on every write goes to RocksDB with the marks of
+//! its entry, what was held back follows piece by piece, and when nothing is left RocksDB has the state
+//! after each entry, until the last of those who want it so is done.
+//!
+//! Should RocksDB flush all the same, as it may to recover from an error of the disk, then a row says
+//! that the state is *partial*, and who opens it refuses it.
 
 use std::io;
 use std::sync::Arc;
@@ -29,10 +32,14 @@ pub(super) struct Current {
     /// By place, see [`resident`].
     residents: [Resident; RESIDENTS.len()],
     marks: Marks,
+    /// RocksDB has these, and no row that says that it lacks rows.
+    is_marked: bool,
+    /// RocksDB has that row.
+    is_partial: bool,
     /// So many want the state whole.
     whole: usize,
-    /// Commits until it is looked again whether a flush is due.
-    until_look: u32,
+    /// Bytes and commits since it was looked whether a flush is due.
+    unlooked: (usize, u32),
     /// A write has failed, so nobody knows what RocksDB has: it must not reach the disk.
     is_broken: bool,
 }
@@ -58,8 +65,9 @@ pub(super) enum Known {
     Ask(Arc<StateDb>),
 }
 
-/// Memtables are looked at once in so many commits.
-const LOOK_EVERY: u32 = 32;
+/// Memtables are looked at once in so many commits, and with so large a part of what they may take.
+const LOOK_COMMITS: u32 = 32;
+const LOOK_PART: usize = 16;
 
 impl Current {
     pub(super) fn new(db: StateDb) -> io::Result<Self> {
@@ -74,8 +82,17 @@ impl Current {
             })?;
             *resident = Resident::new(rows);
         }
-        let (db, cells) = (Arc::new(db), Cells::default());
-        Ok(Self { db, cells, residents, marks, whole: 0, until_look: 0, is_broken: false })
+        Ok(Self {
+            db: Arc::new(db),
+            cells: Cells::default(),
+            residents,
+            marks,
+            is_marked: true,
+            is_partial: false,
+            whole: 0,
+            unlooked: (0, 0),
+            is_broken: false,
+        })
     }
 
     pub(super) fn db(&self) -> &Arc<StateDb> {
@@ -86,13 +103,12 @@ impl Current {
         &self.marks
     }
 
-    /// Puts `other` in the place of the state, and gives the instance that it was in.
-    pub(super) fn replace(&mut self, other: Self) -> Arc<StateDb> {
-        // Who wants the state whole still does, and has all of the new one.
-        let whole = self.whole;
+    /// Puts `other` in the place of the state, and gives it back.
+    pub(super) fn replace(&mut self, other: Self) -> Self {
         let old = std::mem::replace(self, other);
-        self.whole = whole;
-        old.db.clone()
+        // Who wants the state whole still does, and has all of the new one.
+        self.whole = old.whole;
+        old
     }
 
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Known {
@@ -119,7 +135,9 @@ impl Current {
     pub(super) fn commit(&mut self, effects: Effects, marks: Marks) -> io::Result<()> {
         self.unbroken(|current| {
             current.marks = marks;
-            let Self { db, cells, residents, marks, whole, .. } = current;
+            let Self {
+                db, cells, residents, marks, is_marked, is_partial, whole, unlooked, ..
+            } = current;
             let is_dirty = *whole == 0;
             let mut batch = db.batch();
             for write in effects.writes {
@@ -148,22 +166,33 @@ impl Current {
                     batch.set(table, &key, value.as_deref());
                 }
             }
-            if !is_dirty {
+            if is_dirty {
+                *is_marked = false;
+                if !std::mem::replace(is_partial, true) {
+                    batch.mark_partial(true);
+                }
+            } else if *is_partial {
+                // What is held back follows, and the marks with the last of it.
+                *is_marked = false;
+            } else {
                 write_back(residents, &mut batch)?;
                 batch.mark(marks);
+                *is_marked = true;
             }
+            unlooked.0 += batch.bytes();
+            unlooked.1 += 1;
             batch.write()
         })
     }
 
-    /// Whether a flush is due, by the memtables. It is looked at them now and then.
-    pub(super) fn is_due(&mut self, write_buffer_bytes: usize) -> io::Result<Due> {
-        if self.until_look > 0 {
-            self.until_look -= 1;
+    /// When a flush is due, if memtables may take so many bytes. It is looked at them now and then.
+    pub(super) fn due(&mut self, write_buffer_bytes: usize) -> io::Result<Due> {
+        let (bytes, commits) = self.unlooked;
+        if commits < LOOK_COMMITS && bytes < write_buffer_bytes / LOOK_PART {
             return Ok(Due::Later);
         }
-        self.until_look = LOOK_EVERY;
-        self.db.is_due(write_buffer_bytes)
+        self.unlooked = (0, 0);
+        self.db.due(write_buffer_bytes)
     }
 
     /// From now on what is written is written to RocksDB. What was held back follows with
@@ -183,14 +212,21 @@ impl Current {
     /// Writes a piece of what was held back; `false` once the state is whole.
     pub(super) fn write_back(&mut self) -> io::Result<bool> {
         self.unbroken(|current| {
-            let Self { db, cells, residents, marks, .. } = current;
+            let Self { db, cells, residents, marks, is_marked, is_partial, unlooked, .. } = current;
             let mut batch = db.batch();
             let more = cells.write_back(limits::WRITE_BACK_CELLS, &mut cell_of(&mut batch))?;
-            if !more {
+            if !more && !*is_marked {
                 write_back(residents, &mut batch)?;
                 batch.mark(marks);
+                if *is_partial {
+                    batch.mark_partial(false);
+                }
             }
+            unlooked.0 += batch.bytes();
             batch.write()?;
+            if !more {
+                (*is_marked, *is_partial) = (true, false);
+            }
             Ok(more)
         })
     }

@@ -514,7 +514,7 @@ fn checksum(key: &[u8], bytes: &[u8]) -> [u8; CRC_BYTES] {
 
 /// The options of the instance, and of its column families.
 fn options(write_buffer_bytes: usize) -> (Options, [(&'static str, Options); 2]) {
-    let mut instance = rocks::options();
+    let mut instance = rocks::options(Options::default());
     instance.create_if_missing(true);
     // A write goes to a buffer; the sync thread writes the buffer to the file and syncs it.
     instance.set_manual_wal_flush(true);

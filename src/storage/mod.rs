@@ -22,8 +22,9 @@
 //! 3. The log has no hole: its entries run from the one after the purged to the last. Each carries
 //!    a checksum over its index and bytes. A log that comes back shorter than it was on disk is
 //!    refused (`synced.rs`).
-//! 4. The state on disk is always the state after some one entry: effects and the mark of the entry
-//!    that caused them are one write batch, and all tables are flushed to disk together.
+//! 4. The state on disk is always the state after some one entry: RocksDB flushes all tables together,
+//!    never by itself, and only while it has all effects of an entry and its mark (`current.rs`). A
+//!    state that lacks some says so, and is refused.
 //! 5. The log is never purged past what the state on disk contains ([`Flushed`]). So a crash loses
 //!    only what the log still holds, and replaying it from the mark gives the same bytes.
 //! 6. A folder is a snapshot, and a state is in force, only once it is complete and synced; the

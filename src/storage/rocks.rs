@@ -26,9 +26,8 @@ pub(super) fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {
     db.cf_handle(name).expect("every column family is opened with its instance")
 }
 
-/// Options of an instance, before its own are added.
-pub(super) fn options() -> Options {
-    let mut options = Options::default();
+/// `options` of an instance with what both have.
+pub(super) fn options(mut options: Options) -> Options {
     options.create_missing_column_families(true);
     // All column families reach the disk together. The state needs it, having no write-ahead log;
     // in the log it lets go of a write-ahead log as soon as the entries in it are flushed, where

@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use rocksdb::ReadOptions;
 
@@ -24,12 +25,12 @@ use crate::machine::{Effects, Machine, Row, Table, View, Write};
 const CURRENT: &str = "CURRENT_STATE";
 const FIRST: u64 = 1;
 
-/// How much memory the state may use.
+/// How much memory the state may use, beside the cells that are at hand ([`crate::limits::CELLS_CACHED_MAX`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateOptions {
     /// Blocks, indexes and filters in memory; memtables are charged to it.
     pub block_cache_bytes: usize,
-    /// Memtables of all tables together, before they are flushed.
+    /// Memtables of all tables together; half as much again is being flushed at times.
     pub write_buffer_bytes: usize,
 }
 
@@ -55,8 +56,10 @@ struct Shared {
     flushed: Flushed,
     /// A flush waits for its turn or is under way.
     is_flushing: AtomicBool,
-    /// The last flush has failed.
-    has_failed: AtomicBool,
+    /// Whether the last flush has failed. Held by the one that is under way.
+    flush: Mutex<bool>,
+    /// Nothing is to be flushed any more.
+    is_closing: AtomicBool,
     memory: Memory,
     dir: PathBuf,
 }
@@ -117,7 +120,8 @@ impl StateStore {
             number: Mutex::new(number),
             flushed,
             is_flushing: AtomicBool::new(false),
-            has_failed: AtomicBool::new(false),
+            flush: Mutex::new(false),
+            is_closing: AtomicBool::new(false),
             memory,
             dir: dir.to_owned(),
         };
@@ -163,7 +167,7 @@ impl StateStore {
             let membership = membership.or_else(|| current.marks().membership.clone());
             let marks = Marks { index: Some(index), applied: Some(applied), membership };
             current.commit(effects, marks)?;
-            current.is_due(shared.memory.write_buffer_bytes())?
+            current.due(shared.memory.write_buffer_bytes())?
         };
         match due {
             Due::Later => {}
@@ -255,7 +259,9 @@ impl StateStore {
         *number += 1;
         set_current(&shared.dir, *number)?;
         let index = installed.marks().index;
-        shared.write().replace(installed).supersede();
+        // Let go of behind the lock: it may be the last handle, and closing takes its time.
+        let old = shared.write().replace(installed);
+        old.db().supersede();
         if let Some(index) = index {
             shared.flushed.raise(index);
         }
@@ -271,7 +277,9 @@ impl State {
         }
         let shared = self.shared.clone();
         let is_accepted = self.flusher.jobs().offer(move || {
-            if let Err(error) = shared.flush() {
+            if !shared.is_closing.load(Ordering::Acquire)
+                && let Err(error) = shared.flush()
+            {
                 // It is tried again; writing stops if that is too late.
                 tracing::error!(%error, "the state could not be flushed");
             }
@@ -311,14 +319,15 @@ impl Shared {
         };
         loop {
             let mut current = self.write();
+            let began = Instant::now();
             if !current.write_back()? {
                 whole.db = current.db().clone();
                 whole.marks = current.marks().clone();
                 return Ok(whole);
             }
             drop(current);
-            // Locks are not fair, and the next commit is due.
-            std::thread::yield_now();
+            // Locks are not fair: whoever waits for this one needs time to wake up and take it.
+            std::thread::sleep(began.elapsed());
         }
     }
 
@@ -368,9 +377,9 @@ impl Whole<'_> {
     /// Does what flushes. If that fails RocksDB tries again by itself, at any time, so the state then
     /// stays whole until it has succeeded.
     fn flushing<T>(&self, flush: impl FnOnce(&StateDb) -> io::Result<T>) -> io::Result<T> {
+        let mut has_failed = self.shared.flush.lock().unwrap_or_else(PoisonError::into_inner);
         let done = flush(&self.db);
-        let has_failed = self.shared.has_failed.swap(done.is_err(), Ordering::AcqRel);
-        match (has_failed, &done) {
+        match (std::mem::replace(&mut *has_failed, done.is_err()), &done) {
             (false, Err(_)) => self.shared.write().want_whole(),
             (true, Ok(_)) => self.shared.write().want_no_longer(),
             _ => {}
@@ -387,14 +396,19 @@ impl Drop for Whole<'_> {
 
 impl Drop for State {
     fn drop(&mut self) {
-        match self.shared.whole() {
+        self.shared.is_closing.store(true, Ordering::Release);
+        if self.shared.current.is_poisoned() {
+            // What a panic has left in the midst of a write must not reach the disk.
+            return;
+        }
+        let flushed = self.shared.whole().and_then(|whole| {
+            whole.flushing(StateDb::flush)?;
             // Else the compactor would have to finish a compaction first.
-            Ok(whole) => whole.db.stop(),
-            Err(error) => {
-                tracing::error!(%error, "the state on disk stays as it was at its last flush");
-                // To close it would be to flush it.
-                std::mem::forget(self.shared.read().db().clone());
-            }
+            whole.db.stop();
+            Ok(())
+        });
+        if let Err(error) = flushed {
+            tracing::error!(%error, "the state on disk stays as it was at its last flush");
         }
     }
 }

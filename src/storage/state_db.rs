@@ -22,6 +22,8 @@ use crate::machine::{Machine, Row, Table, View};
 const RAFT: &str = "raft";
 const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";
+/// There while rows are missing that the marks say to be there.
+const PARTIAL: &[u8] = b"partial";
 
 /// Where a state stands in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +43,8 @@ pub(super) struct Memory {
     write_buffer_bytes: usize,
 }
 
-/// RocksDB would flush a memtable by itself when it is so much larger than those that are flushed here.
-const MEMTABLE_HEADROOM: usize = 16;
+/// The size at which RocksDB would flush a memtable by itself: the largest that it takes.
+const NEVER: usize = 64 << 30;
 
 /// An open state. Fields are dropped in this order: the instance closes before its folder goes.
 pub(super) struct StateDb {
@@ -57,9 +59,9 @@ pub(super) struct StateDb {
 pub(super) enum Due {
     /// There is room.
     Later,
-    /// The memtables are as large as they should be.
+    /// Half of what memtables may take is taken, so that there is room while it is flushed.
     Now,
-    /// They are twice as large: nothing more should be written before it has ended.
+    /// All of it: nothing more should be written before a flush has ended.
     Overdue,
 }
 
@@ -123,7 +125,7 @@ impl Memory {
 
         let mut family = Options::default();
         family.set_block_based_table_factory(&tables(8 * 1024));
-        family.set_write_buffer_size(MEMTABLE_HEADROOM * self.write_buffer_bytes);
+        family.set_write_buffer_size(NEVER);
         // Memory is counted as it is allocated, in blocks of this size in every table: with blocks
         // of the default size, a few rows in each would look like full memtables and be flushed.
         family.set_arena_block_size((self.write_buffer_bytes / 256).max(4096));
@@ -136,7 +138,9 @@ impl Memory {
         // The filter of a memtable is allocated whole with the memtable, so only these tables, which
         // are asked for keys that may be missing, have one.
         points.set_memtable_whole_key_filtering(true);
-        points.set_memtable_prefix_bloom_ratio(0.02 / MEMTABLE_HEADROOM as f64);
+        // By that size, of which 2 % of what a memtable really holds is this part.
+        let part = 0.02 * self.write_buffer_bytes as f64 / NEVER as f64;
+        points.set_memtable_prefix_bloom_ratio(part);
 
         // Cells are never read in order while serving. In a sorted memtable each write would search
         // among all of them; here it goes to the few of its own bucket, that of the whole key.
@@ -158,7 +162,11 @@ impl Memory {
 impl StateDb {
     /// Opens the state in `path`; `create` makes an empty one if there is none.
     pub(super) fn open(path: &Path, create: bool, memory: &Memory) -> io::Result<Self> {
-        let mut options = rocks::options();
+        // To close it must not be to flush it: see `current.rs`. There is no method for this one.
+        let options =
+            Options::default().get_options_from_string("avoid_flush_during_shutdown=true");
+        let options = options.map_err(|error| rocks::fault("open the state in", path, &error))?;
+        let mut options = rocks::options(options);
         options.create_if_missing(create);
         // There is one writer, and a memtable of buckets takes no more.
         options.set_allow_concurrent_memtable_write(false);
@@ -289,6 +297,10 @@ impl StateDb {
                     marks.applied = Some(applied.to_vec());
                 }
                 MEMBERSHIP => marks.membership = Some(value.to_vec()),
+                PARTIAL => {
+                    let message = format!("it is the state of no entry; {}", files::REBUILD);
+                    return Err(files::damaged(&self.folder.path, message));
+                }
                 _ => return Err(files::damaged(&self.folder.path, "a mark of unknown name")),
             }
             rows.next();
@@ -303,24 +315,25 @@ impl StateDb {
         Batch { state: self, families, batch: WriteBatch::default() }
     }
 
-    /// Whether what is in memory alone is as much as should be, and whether it is far more.
-    pub(super) fn is_due(&self, write_buffer_bytes: usize) -> io::Result<Due> {
+    /// When a flush is due, if memtables may take so many bytes.
+    pub(super) fn due(&self, write_buffer_bytes: usize) -> io::Result<Due> {
         let bytes = |family| {
             let bytes =
                 self.db.property_int_value_cf(family, properties::CUR_SIZE_ACTIVE_MEM_TABLE);
             bytes.map_err(|error| self.fault("read the state in", &error))
         };
-        let mut all = bytes(self.raft())?.unwrap_or(0);
-        let mut is_due = false;
-        for table in Table::ALL {
-            let bytes = bytes(self.table(table))?.unwrap_or(0);
-            all += bytes;
-            is_due |= table == Table::Cell && bytes >= (write_buffer_bytes / CELLS_SHARE) as u64;
+        let bound = write_buffer_bytes as u64;
+        let cells = bytes(self.table(Table::Cell))?.unwrap_or(0);
+        let mut all = bytes(self.raft())?.unwrap_or(0) + cells;
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Cell) {
+            all += bytes(self.table(table))?.unwrap_or(0);
         }
-        Ok(match all {
-            all if all >= 2 * write_buffer_bytes as u64 => Due::Overdue,
-            all if is_due || all >= write_buffer_bytes as u64 => Due::Now,
-            _ => Due::Later,
+        Ok(if all >= bound {
+            Due::Overdue
+        } else if all >= bound / 2 || cells >= bound / CELLS_SHARE as u64 {
+            Due::Now
+        } else {
+            Due::Later
         })
     }
 
@@ -353,8 +366,7 @@ impl StateDb {
         self.db.compact_range_cf_opt(self.table(table), Some(from), Some(to), &options);
     }
 
-    /// Ends compactions, after a last flush, which RocksDB does by itself. Nothing may be written after
-    /// this.
+    /// Ends compactions. Nothing may be written after this.
     pub(super) fn stop(&self) {
         self.db.cancel_all_background_work(true);
     }
@@ -382,6 +394,19 @@ impl Batch<'_> {
     /// Removes the rows from `from` (inclusive) to `to` (exclusive).
     pub(super) fn remove_range(&mut self, table: Table, from: &[u8], to: &[u8]) {
         self.batch.delete_range_cf(self.families[table as usize], from, to);
+    }
+
+    /// How many bytes are written.
+    pub(super) fn bytes(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+
+    /// Says whether rows are missing.
+    pub(super) fn mark_partial(&mut self, is_partial: bool) {
+        match is_partial {
+            true => self.batch.put_cf(self.state.raft(), PARTIAL, []),
+            false => self.batch.delete_cf(self.state.raft(), PARTIAL),
+        }
     }
 
     /// Sets where the state stands.

@@ -44,18 +44,23 @@ impl StateSnapshot {
     }
 
     fn check(&self, table: Table) -> io::Result<()> {
-        if self.is_whole || !is_held_back(table) {
+        if is_held_back(table) { self.check_whole() } else { Ok(()) }
+    }
+
+    fn check_whole(&self) -> io::Result<()> {
+        if self.is_whole {
             return Ok(());
         }
-        let message = format!("{table:?} is read from the audit log alone");
+        let message = "a snapshot of the audit log has no more than that";
         Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 
     /// Where this state stands in the log.
     ///
     /// # Errors
-    /// If the store cannot be read.
+    /// If the store cannot be read, or this is of the audit log alone.
     pub fn marks(&self) -> io::Result<Marks> {
+        self.check_whole()?;
         self.state.marks(self.options())
     }
 
@@ -66,8 +71,9 @@ impl StateSnapshot {
     /// value; names, keys and values are led by their lengths (8 bytes, big-endian).
     ///
     /// # Errors
-    /// If the store cannot be read.
+    /// If the store cannot be read, or this is of the audit log alone.
     pub fn content_hash(&self) -> io::Result<[u8; 32]> {
+        self.check_whole()?;
         let mut hash = Sha256::new();
         for table in Table::ALL {
             add(&mut hash, table.name().as_bytes());

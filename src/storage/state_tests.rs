@@ -53,6 +53,9 @@ fn keys(rows: Vec<Row>) -> Vec<String> {
 
 /// What a node finds after it was killed. Files must not come and go while they are copied.
 fn killed(state: &StateStore, dir: &Path) -> TempDir {
+    while state.shared().is_flushing.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
     let idle = rocksdb::WaitForCompactOptions::default();
     state.shared().read().db().db().wait_for_compact(&idle).unwrap();
     files::killed(dir)
@@ -124,6 +127,63 @@ fn tables_that_fill_up_by_themselves_reach_the_disk_together() {
     let after = open(copy.path());
     let index = consistent(&after, &after.marks());
     assert!(index.is_some_and(|index| index < 500), "{index:?} is not of a flush in between");
+}
+
+#[test]
+fn memtables_that_are_far_too_full_are_flushed_whole() {
+    // As little memory as may be set, and as much in it as there can be: cells that are held back, whose
+    // names are long, and entries that come as fast as they can.
+    let dir = TempDir::new().unwrap();
+    let options = StateOptions { write_buffer_bytes: 1 << 20, ..OPTIONS };
+    let state = StateStore::open(dir.path(), options).unwrap();
+    let name = |cell: u64| format!("{cell:0256}");
+    let body = "e".repeat(64 * 1024);
+    let per_entry = 1000;
+    for index in 1..=60 {
+        let cells = (0..per_entry).map(|cell| index % 2 * 30_000 + index * 500 + cell);
+        let writes = cells.map(|cell| put(Table::Cell, &name(cell), &index.to_string()));
+        let entry = put(Table::Entry, &format!("{index:04}"), &body);
+        let writes = writes.chain([entry, put(Table::Register, "newest", &index.to_string())]);
+        state.commit(effects(writes), index, index.to_be_bytes().to_vec(), None).unwrap();
+        if index % 10 > 0 {
+            continue;
+        }
+        let after = StateStore::open(killed(&state, dir.path()).path(), options).unwrap();
+        let last = after.marks().index.unwrap_or(0);
+        let newest = (last > 0).then(|| last.to_string().into_bytes());
+        assert_eq!(after.get(Table::Register, b"newest").unwrap(), newest);
+        assert_eq!(after.scan(Table::Entry, b"", b"9", 999).unwrap().len() as u64, last);
+        let mut expected = std::collections::BTreeMap::new();
+        for index in 1..=last {
+            let cells = (0..per_entry).map(|cell| index % 2 * 30_000 + index * 500 + cell);
+            expected.extend(cells.map(|cell| (name(cell), index.to_string())));
+        }
+        let rows = after.scan(Table::Cell, b"", b"9", usize::MAX).unwrap();
+        assert_eq!(rows.len(), expected.len(), "after entry {last}");
+        for (key, value) in rows {
+            let key = String::from_utf8(key).unwrap();
+            assert_eq!(expected[&key].as_bytes(), value, "cell {key} after entry {last}");
+        }
+    }
+}
+
+#[test]
+fn a_state_that_lacks_rows_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let state = open(dir.path());
+    commit(&state, 1);
+    state.flush().unwrap();
+    commit(&state, 2);
+    // As RocksDB might do by itself.
+    state.shared().read().db().flush().unwrap();
+    let copy = killed(&state, dir.path());
+    let error = StateStore::open(copy.path(), OPTIONS).err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(error.to_string().contains("the state of no entry"), "{error}");
+    // Nothing is wrong once it is whole again.
+    state.flush().unwrap();
+    let after = open(killed(&state, dir.path()).path());
+    assert_eq!(consistent(&after, &after.marks()), Some(2));
 }
 
 #[test]
