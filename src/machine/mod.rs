@@ -237,12 +237,12 @@ pub fn next_alarm(view: &dyn View, retention_ms: u64) -> io::Result<Option<u64>>
 
 /// The hash behind `before` once a batch of `at_ms` had `effects`: lengths keep neighbours apart.
 fn chain(before: [u8; 32], at_ms: u64, effects: &Effects) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(before);
-    hash.update(at_ms.to_be_bytes());
+    // Hashed in one piece: many small ones cost more than the hash.
+    let mut hashed = before.to_vec();
+    hashed.extend_from_slice(&at_ms.to_be_bytes());
     let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
+        hashed.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        hashed.extend_from_slice(bytes);
     };
     for write in &effects.writes {
         match write {
@@ -262,5 +262,5 @@ fn chain(before: [u8; 32], at_ms: u64, effects: &Effects) -> [u8; 32] {
             }
         }
     }
-    hash.finalize().into()
+    Sha256::digest(&hashed).into()
 }
