@@ -119,8 +119,6 @@ pub const LEADER_QUEUE_MAX: usize = 1024;
 pub const BATCH_GROUPS_MAX: usize = 64;
 /// Bytes of commands after which a log entry takes no further group.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Log entries that the leader has proposed and not yet seen applied.
-pub const BATCHES_IN_FLIGHT_MAX: usize = 1;
 
 // --- configuration ----------------------------------------------------------------------------
 

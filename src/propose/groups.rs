@@ -43,8 +43,7 @@ pub(super) async fn run(
             group.push(next);
         }
         waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        // Nobody waits for these any more, and nothing was done for them.
-        group.retain(|pending| !pending.reply.is_closed());
+        let group = still_wanted(group);
         if group.is_empty() {
             continue;
         }
@@ -54,6 +53,25 @@ pub(super) async fn run(
             drop(place);
         });
     }
+}
+
+/// Those of `group` for which there is somebody to tell and time to do it. Nothing was done for the
+/// others.
+fn still_wanted(group: Vec<Pending>) -> Vec<Pending> {
+    let now = Instant::now();
+    let mut wanted = Vec::with_capacity(group.len());
+    for pending in group {
+        if pending.reply.is_closed() {
+            continue;
+        }
+        if pending.deadline <= now {
+            let error = Error::overloaded("its turn did not come in time");
+            let _ = pending.reply.send(Err(error));
+            continue;
+        }
+        wanted.push(pending);
+    }
+    wanted
 }
 
 async fn deliver(forwarder: &Forwarder, group: Vec<Pending>) {

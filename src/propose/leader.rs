@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::stamp::Stamper;
@@ -57,12 +57,10 @@ impl Leader {
     }
 }
 
+/// One batch at a time: what comes while one is under way is the next, all of it in one log entry.
 async fn run(node: Node, mut waiting: mpsc::Receiver<Submitted>) {
-    let places = Arc::new(Semaphore::new(limits::BATCHES_IN_FLIGHT_MAX));
     let mut stamper = Stamper::default();
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let Some(first) = waiting.recv().await else { return };
+    while let Some(first) = waiting.recv().await {
         let mut bytes = first.bytes;
         let mut submitted = vec![first];
         while submitted.len() < limits::BATCH_GROUPS_MAX && bytes < limits::BATCH_BYTES_MAX {
@@ -75,17 +73,8 @@ async fn run(node: Node, mut waiting: mpsc::Receiver<Submitted>) {
         if submitted.is_empty() {
             continue;
         }
-        let proposed = propose(&node, &mut stamper, &submitted).await;
-        let replies: Vec<_> = submitted.into_iter().map(|submitted| submitted.reply).collect();
-        match proposed {
-            Ok(outcome) => {
-                tokio::spawn(async move {
-                    answer(replies, outcome.await);
-                    drop(place);
-                });
-            }
-            Err(error) => answer(replies, Err(error)),
-        }
+        let outcome = propose(&node, &mut stamper, &submitted).await;
+        answer(submitted, outcome);
     }
 }
 
@@ -93,10 +82,7 @@ async fn propose(
     node: &Node,
     stamper: &mut Stamper,
     submitted: &[Submitted],
-) -> Result<
-    impl Future<Output = Result<Vec<GroupOutcome>, ProposeError>> + Send + use<>,
-    ProposeError,
-> {
+) -> Result<Vec<GroupOutcome>, ProposeError> {
     let Leadership::Here { term } = node.leadership() else { return Err(ProposeError::NotLeader) };
     // The stamp must be later than every stamp before it, those of earlier leaders included, so
     // all that they proposed has to be applied here first.
@@ -125,25 +111,23 @@ async fn propose(
     let batch: Batch<Stamped> = Batch { at_ms, groups: groups.collect() };
     let commands = batch.groups.iter().flat_map(|group| group.commands.iter());
     let version = commands.map(Stamped::version).max().unwrap_or(VERSION_MIN);
-    node.propose(term, codec::encode_as(version, &batch)).await
+    let batch = codec::encode_as(version, &batch);
+    node.propose(term, batch).await
 }
 
-fn answer(
-    replies: Vec<oneshot::Sender<Result<GroupOutcome, SubmitError>>>,
-    outcome: Result<Vec<GroupOutcome>, ProposeError>,
-) {
+fn answer(submitted: Vec<Submitted>, outcome: Result<Vec<GroupOutcome>, ProposeError>) {
     let error = match outcome {
         Ok(outcomes) => {
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            for (submitted, outcome) in submitted.into_iter().zip(outcomes) {
                 // A group whose node went away has nobody to tell.
-                let _ = reply.send(Ok(outcome));
+                let _ = submitted.reply.send(Ok(outcome));
             }
             return;
         }
         Err(ProposeError::Unknown) => SubmitError::Unknown,
         Err(ProposeError::NotLeader | ProposeError::Stopped) => SubmitError::NotLeader,
     };
-    for reply in replies {
-        let _ = reply.send(Err(error));
+    for submitted in submitted {
+        let _ = submitted.reply.send(Err(error));
     }
 }

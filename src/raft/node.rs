@@ -229,8 +229,7 @@ impl Node {
         self.inner.check_disks()
     }
 
-    /// Proposes a batch under `term`. The batch is in openraft's queue, behind those proposed
-    /// before, when the first future gives the second, which gives an outcome per group.
+    /// Proposes a batch under `term`; gives an outcome per group once it is applied here.
     ///
     /// # Errors
     /// See [`ProposeError`].
@@ -238,22 +237,17 @@ impl Node {
         &self,
         term: u64,
         batch: Vec<u8>,
-    ) -> std::result::Result<
-        impl Future<Output = std::result::Result<Vec<GroupOutcome>, ProposeError>> + Send + use<>,
-        ProposeError,
-    > {
+    ) -> std::result::Result<Vec<GroupOutcome>, ProposeError> {
         let (responder, done) = ProgressResponder::complete_only();
         let batch = EncodedBatch(Bytes::from(batch));
         let write = self.inner.raft.write(batch).with_leader(term).responder(responder);
         write.await.map_err(|_| ProposeError::Stopped)?;
-        Ok(async move {
-            match done.await {
-                Ok(Ok(written)) => Ok(written.data.0),
-                Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
-                Ok(Err(_)) => Err(ProposeError::NotLeader),
-                Err(_) => Err(ProposeError::Unknown),
-            }
-        })
+        match done.await {
+            Ok(Ok(written)) => Ok(written.data.0),
+            Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
+            Ok(Err(_)) => Err(ProposeError::NotLeader),
+            Err(_) => Err(ProposeError::Unknown),
+        }
     }
 
     /// Sends a request to a peer over the link for what is neither entries nor snapshots.
