@@ -28,7 +28,7 @@
 //! - If one is of any other cluster, this node stops: its data can never be part of that.
 //! - If some do not answer, or were not restored, or from something else, it waits and says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -375,7 +375,8 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
     let Inner { gate, raft, peers, .. } = inner;
     let (id, members) = (inner.settings.id, &inner.settings.members);
     let lowest = members.keys().min() == Some(&id);
-    let mut told = false;
+    // What stands in the way, each told once.
+    let mut told = BTreeSet::new();
     while gate.is_undecided() {
         let answers = peers.ask_all().await;
         if answers.iter().flatten().any(|status| status.formed) {
@@ -384,8 +385,7 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
             break;
         }
         let restored = answers.iter().flatten().find(|status| status.restored.is_some());
-        if let Some(Status { id: other, .. }) = restored.filter(|_| !told) {
-            told = true;
+        if let Some(Status { id: other, .. }) = restored.filter(|_| told.insert("restored")) {
             tracing::warn!(id, other, "a node was restored from a backup, and this one was not");
         }
         let all = answers.iter().all(Option::is_some);
@@ -393,8 +393,7 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
             let first = codec::encode(members);
             let accepted = peers.call_all(Kind::Bootstrap, &first).await;
             let refused = accepted.iter().find_map(|answer| answer.as_ref().err());
-            if let Some(error) = refused.filter(|_| !told) {
-                told = true;
+            if let Some(error) = refused.filter(|_| told.insert("refused")) {
                 tracing::warn!(%error, "a node does not take the cluster's first list of nodes");
             }
             if refused.is_none() {
@@ -404,8 +403,7 @@ pub(super) async fn join(inner: &Inner) -> io::Result<()> {
                 return Ok(());
             }
         }
-        if !all && !told {
-            told = true;
+        if !all && told.insert("silent") {
             tracing::info!(id, "waiting for all nodes: the first start of a cluster needs them");
         }
         tokio::time::sleep(PAUSE).await;
