@@ -50,7 +50,7 @@ use planted::Planted;
 /// Seeds of the short form.
 const SEEDS: u64 = 50;
 /// A planted bug is found within so many seeds.
-const PLANTED_SEEDS: u64 = 60;
+const PLANTED_SEEDS: u64 = 300;
 
 #[test]
 fn every_seed_holds_every_invariant() {
