@@ -191,7 +191,7 @@ pub const CELLS_CACHED_MAX: usize = 128 * 1024;
 pub const WRITE_BACK_CELLS: usize = 256;
 /// Blocks of the log's files in memory.
 pub const LOG_CACHE_BYTES: usize = 8 * 1024 * 1024;
-/// Ranges that wait for their disk space to be given back.
+/// Jobs that wait for a background thread: ranges whose disk space is to be given back, as a rule.
 pub const BACKGROUND_JOBS_MAX: usize = 64;
 /// Files of a snapshot.
 pub const SNAPSHOT_FILES_MAX: usize = 64 * 1024;
