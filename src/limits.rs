@@ -111,14 +111,15 @@ pub const GROUP_COMMANDS_MAX: usize = 1024;
 pub const GROUP_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A group as it is forwarded to the leader: more than one that a node makes of what is let in.
 pub const FORWARD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Groups that one node has under way at once.
-pub const GROUPS_IN_FLIGHT_MAX: usize = 2;
 /// Groups that wait on the leader to be proposed.
 pub const LEADER_QUEUE_MAX: usize = 1024;
 /// Groups in one log entry.
 pub const BATCH_GROUPS_MAX: usize = 64;
 /// Bytes of commands after which a log entry takes no further group.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// After the outcomes of a log entry are known, so long the leader waits for the next groups of the
+/// nodes that had some in it.
+pub const GATHER_TIMEOUT: Duration = Duration::from_millis(1);
 
 // --- configuration ----------------------------------------------------------------------------
 
@@ -266,10 +267,6 @@ const _: () = assert!(
 const _: () = assert!(
     CLIENT_FIRST_REQUEST_TIMEOUT.as_millis() < CLIENT_IDLE_TIMEOUT.as_millis(),
     "a connection's first request must be the more urgent one"
-);
-const _: () = assert!(
-    GROUPS_IN_FLIGHT_MAX < SESSION_ANSWERS_MAX,
-    "a node must not have more groups under way than its session remembers"
 );
 const _: () = assert!(
     (REQUEST_TIMEOUT.as_millis() as u64) * 10 < SESSION_TTL_MS,

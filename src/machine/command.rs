@@ -20,13 +20,16 @@ pub struct Batch<C = Command> {
     pub groups: Vec<Group<C>>,
 }
 
+/// The session of groups that have none: sessions are numbered from 1.
+pub const NO_SESSION: u64 = 0;
+
 /// Commands that one node sent together, under one sequence number of its session.
 ///
 /// `C` is [`Request`] on the way to the leader, [`Stamped`] when the leader encodes it, and
 /// [`Command`] when it comes out of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group<C> {
-    /// The session, as [`Command::OpenSession`] gave it; 0 for commands that may be repeated.
+    /// The session, as [`Command::OpenSession`] gave it, or [`NO_SESSION`].
     pub session: u64,
     /// The group's number in its session: dense, from 1.
     pub sequence: u64,
@@ -34,6 +37,14 @@ pub struct Group<C> {
     pub answered_below: u64,
     /// Answered by position. Shared, because a node keeps them for a retry.
     pub commands: Arc<Vec<C>>,
+}
+
+impl<C> Group<C> {
+    /// Commands that may be repeated: the machine does not remember that it applied them.
+    #[must_use]
+    pub fn outside_session(commands: Arc<Vec<C>>) -> Self {
+        Self { session: NO_SESSION, sequence: 0, answered_below: 0, commands }
+    }
 }
 
 /// A change of the machine's state.

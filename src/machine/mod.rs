@@ -40,8 +40,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::{
-    Append, Batch, Check, Command, Draft, Field, Group, Request, Reset, ShardRef, Stamped, Terms,
-    Tick,
+    Append, Batch, Check, Command, Draft, Field, Group, NO_SESSION, Request, Reset, ShardRef,
+    Stamped, Terms, Tick,
 };
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
 pub use outcome::{Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};
@@ -147,7 +147,7 @@ impl Machine {
     }
 
     fn group(&mut self, rows: &mut Overlay, group: &Group<Command>) -> io::Result<GroupOutcome> {
-        if group.session == 0 {
+        if group.session == NO_SESSION {
             let outcomes = group.commands.iter().map(|command| self.outside(rows, command));
             return Ok(GroupOutcome::Done(outcomes.collect::<io::Result<_>>()?));
         }

@@ -475,7 +475,7 @@ fn fixed(limiter: u8) -> Option<(u64, u64)> {
 }
 
 fn outside(command: Command) -> Group<Command> {
-    Group { session: 0, sequence: 0, answered_below: 0, commands: Arc::new(vec![command]) }
+    Group::outside_session(Arc::new(vec![command]))
 }
 
 // --- properties -------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ mod tests {
 
     fn raise(to: u8) -> Batch {
         let commands = Arc::new(vec![Command::Raise { version: to }]);
-        let group = Group { session: 0, sequence: 0, answered_below: 0, commands };
+        let group = Group::outside_session(commands);
         Batch { at_ms: 1, groups: vec![group] }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Pending;
@@ -12,18 +12,16 @@ use crate::error::Error;
 use crate::limits;
 use crate::machine::Request;
 
-/// Runs until the queue is closed.
+/// One group at a time: what comes while one is under way is the next. Runs until the queue is
+/// closed.
 pub(super) async fn run(
-    forwarder: Forwarder,
+    mut forwarder: Forwarder,
     mut waiting: mpsc::Receiver<Pending>,
     waiting_bytes: Arc<AtomicUsize>,
 ) {
-    let forwarder = Arc::new(forwarder);
-    let places = Arc::new(Semaphore::new(limits::GROUPS_IN_FLIGHT_MAX));
     // The one request that was taken from the queue and did not fit into the last group.
     let mut left_over = None;
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let first = match left_over.take() {
             Some(first) => first,
             None => match waiting.recv().await {
@@ -44,14 +42,9 @@ pub(super) async fn run(
         }
         waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let group = still_wanted(group);
-        if group.is_empty() {
-            continue;
+        if !group.is_empty() {
+            deliver(&mut forwarder, group).await;
         }
-        let forwarder = forwarder.clone();
-        tokio::spawn(async move {
-            deliver(&forwarder, group).await;
-            drop(place);
-        });
     }
 }
 
@@ -74,7 +67,7 @@ fn still_wanted(group: Vec<Pending>) -> Vec<Pending> {
     wanted
 }
 
-async fn deliver(forwarder: &Forwarder, group: Vec<Pending>) {
+async fn deliver(forwarder: &mut Forwarder, group: Vec<Pending>) {
     let mut deadline = Instant::now();
     let mut requests = Vec::<Request>::with_capacity(group.len());
     let mut replies = Vec::with_capacity(group.len());

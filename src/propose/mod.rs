@@ -7,8 +7,8 @@
 //! ```
 //!
 //! What waits on a node becomes a group, what waits on the leader becomes a batch, a batch becomes
-//! one log entry. Nothing waits for a timer: while some are under way the next gather by
-//! themselves. Every queue is bounded, and a full one refuses.
+//! one log entry. While one is under way the next gathers by itself. Every queue is bounded, and a
+//! full one refuses.
 //!
 //! A group of unknown fate is sent again under its session and sequence until its callers' deadline,
 //! and the machine applies it once.

@@ -43,7 +43,7 @@ pub(super) async fn run(node: Node, leader: Leader, retention_ms: u64) {
             next_session_ms = now_ms + session_ms;
         }
         let tick = vec![Request::Tick(Tick { retention_ms })];
-        let group = Group { session: 0, sequence: 0, answered_below: 0, commands: Arc::new(tick) };
+        let group = Group::outside_session(Arc::new(tick));
         match leader.submit(group).await {
             Ok(GroupOutcome::Done(outcomes)) => {
                 if let Some(Outcome::Ticked(done)) = outcomes.first() {

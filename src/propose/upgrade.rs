@@ -25,7 +25,7 @@ pub(super) async fn run(node: Node, leader: Leader) {
             continue;
         }
         let raise = vec![Request::Raise { version }];
-        let group = Group { session: 0, sequence: 0, answered_below: 0, commands: Arc::new(raise) };
+        let group = Group::outside_session(Arc::new(raise));
         // If it came to nothing, or nobody knows, the next look sees.
         if let Ok(GroupOutcome::Done(outcomes)) = leader.submit(group).await
             && let Some(Outcome::Raised { version }) = outcomes.first()
