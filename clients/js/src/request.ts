@@ -1,0 +1,99 @@
+/** What a call of `fetch` comes to on the wire. */
+
+import { uuid } from "./bytes.js";
+import { readBounded } from "./read.js";
+
+/** The cluster takes bodies of up to 1 MiB, and answers 413 to more; beyond this they are not even sent. */
+export const BODY_BYTES_MAX = 2 * 1024 * 1024;
+
+/** A request that can be sent any number of times. */
+export interface WireRequest {
+  /** The URL that was asked, without its fragment. */
+  readonly url: string;
+  /** Path and query. */
+  readonly path: string;
+  readonly method: string;
+  readonly headers: Headers;
+  /** The whole body, so that another node can be sent the same bytes. */
+  readonly body: Uint8Array<ArrayBuffer> | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Headers that are of a connection, or that the body decides. */
+const NOT_PASSED_ON = [
+  "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
+  "trailer", "transfer-encoding", "upgrade",
+];
+
+/** Methods that change nothing, so that they may be repeated without a key (RFC 9110, 9.2.1). */
+const SAFE_METHODS = ["GET", "HEAD", "OPTIONS", "TRACE"];
+
+/**
+ * Reads what `fetch` was given.
+ *
+ * @throws {TypeError} for a URL that is relative or of a scheme other than http and https, for what
+ * the platform's `Request` refuses, and for a body over {@link BODY_BYTES_MAX}.
+ */
+export async function wireRequest(
+  input: string | URL | Request,
+  init: RequestInit | undefined,
+): Promise<WireRequest> {
+  const url = parse(input instanceof Request ? input.url : `${input}`);
+  checkInit(input, init);
+  // Node asks for `duplex` with a stream, and workerd does not know it.
+  const options = { duplex: "half", ...init } as RequestInit;
+  const request = new Request(input instanceof Request ? input : url, options);
+  // Of the usual methods the platform leaves `patch` alone as it was written.
+  const method = request.method.toUpperCase();
+  const headers = new Headers(request.headers);
+  for (const name of NOT_PASSED_ON) headers.delete(name);
+  if (!SAFE_METHODS.includes(method) && !headers.has("idempotency-key")) {
+    // A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
+    headers.set("idempotency-key", `"${uuid()}"`);
+  }
+  const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
+  const body = request.body === null ? undefined : await readBody(request.body);
+  return { url: url.href, path: url.pathname + url.search, method, headers, body, signal };
+}
+
+function parse(text: string): URL {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new TypeError(`Invalid URL: ${text}`);
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new TypeError(`Fetch API cannot load: ${text}`);
+  }
+  // As a stub does: `Request` would refuse a user in the URL, and the fragment is not sent.
+  url.username = "";
+  url.password = "";
+  url.hash = "";
+  return url;
+}
+
+/**
+ * Refuses in workerd's words what every platform's `Request` refuses in its own.
+ * @throws {TypeError}
+ */
+function checkInit(input: string | URL | Request, init: RequestInit | undefined): void {
+  const method = init?.method ?? (input instanceof Request ? input.method : "GET");
+  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(method)) {
+    throw new TypeError(`Invalid HTTP method string: ${method}`);
+  }
+  const hasBody = init?.body !== undefined && init.body !== null;
+  if (hasBody && /^(GET|HEAD)$/i.test(method)) {
+    throw new TypeError("Request with a GET or HEAD method cannot have a body.");
+  }
+  if (!hasBody && input instanceof Request && input.bodyUsed) {
+    throw new TypeError("Cannot reconstruct a Request with a used body.");
+  }
+}
+
+async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const read = await readBounded(stream, BODY_BYTES_MAX);
+  if (read.rest === undefined) return read.bytes;
+  await read.rest.cancel();
+  throw new TypeError(`The request's body has more than ${BODY_BYTES_MAX} bytes.`);
+}
