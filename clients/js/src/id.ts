@@ -44,12 +44,8 @@ class ObjectId implements DurableObjectId {
     return other.#hex === this.#hex;
   }
 
-  get [Symbol.toStringTag](): string {
-    return "DurableObjectId";
-  }
-
   static {
-    Object.defineProperty(this, "name", { value: "DurableObjectId" });
+    presentAs(this, "DurableObjectId");
   }
 
   static is(value: unknown): value is ObjectId {
@@ -122,4 +118,10 @@ export function notOfType(
 /** A member that is shown and cannot be changed. */
 export function define(object: object, member: string, value: unknown): void {
   Object.defineProperty(object, member, { value, enumerable: true });
+}
+
+/** Gives a class the name that its objects have in workerd. */
+export function presentAs(type: { prototype: object }, name: string): void {
+  Object.defineProperty(type, "name", { value: name });
+  Object.defineProperty(type.prototype, Symbol.toStringTag, { value: name });
 }

@@ -1,6 +1,6 @@
 /** A namespace of objects: what `env.RATE_LIMITER` is. */
 
-import { type DurableObjectId, IdFactory, isObjectId, notOfType } from "./id.js";
+import { type DurableObjectId, IdFactory, isObjectId, notOfType, presentAs } from "./id.js";
 import { objectPath } from "./path.js";
 import { type DurableObjectStub, ObjectStub } from "./stub.js";
 import type { Transport } from "./transport.js";
@@ -44,6 +44,8 @@ export interface DurableObjectNamespace {
    */
   jurisdiction(jurisdiction: string | undefined): DurableObjectNamespace;
 }
+
+const TYPE = "DurableObjectNamespace";
 
 /** The class is `DurableObjectNamespace` to those who look, as in workerd. */
 export class ObjectNamespace implements DurableObjectNamespace {
@@ -100,16 +102,10 @@ export class ObjectNamespace implements DurableObjectNamespace {
     return new ObjectStub(id, path, this.#transport);
   }
 
-  get [Symbol.toStringTag](): string {
-    return TYPE;
-  }
-
   static {
-    Object.defineProperty(this, "name", { value: "DurableObjectNamespace" });
+    presentAs(this, TYPE);
   }
 }
-
-const TYPE = "DurableObjectNamespace";
 
 /** WebIDL's conversion to a string; throws a TypeError on a symbol. */
 function text(value: unknown): string {

@@ -40,11 +40,17 @@ export async function wireRequest(
 ): Promise<WireRequest> {
   const url = parse(input instanceof Request ? input.url : `${input}`);
   checkInit(input, init);
-  // Node asks for `duplex` with a stream, and workerd does not know it.
+  // The fragment is not sent. A user in the URL is, to an answer's `url`, but `Request` refuses it.
+  url.hash = "";
+  const asked = url.href;
+  url.username = "";
+  url.password = "";
+  // Node asks for `duplex` with a stream, and workerd does not know it. Of the usual methods the
+  // platform leaves `patch` alone as it was written.
   const options = { duplex: "half", ...init } as RequestInit;
-  const request = new Request(input instanceof Request ? input : url, options);
-  // Of the usual methods the platform leaves `patch` alone as it was written.
-  const method = request.method.toUpperCase();
+  if (options.method !== undefined) options.method = options.method.toUpperCase();
+  const request = new Request(input instanceof Request ? input : url.href, options);
+  const { method } = request;
   const headers = new Headers(request.headers);
   for (const name of NOT_PASSED_ON) headers.delete(name);
   if (!SAFE_METHODS.includes(method) && !headers.has("idempotency-key")) {
@@ -53,7 +59,7 @@ export async function wireRequest(
   }
   const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
   const body = request.body === null ? undefined : await readBody(request.body);
-  return { url: url.href, path: url.pathname + url.search, method, headers, body, signal };
+  return { url: asked, path: url.pathname + url.search, method, headers, body, signal };
 }
 
 function parse(text: string): URL {
@@ -66,10 +72,6 @@ function parse(text: string): URL {
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     throw new TypeError(`Fetch API cannot load: ${text}`);
   }
-  // As a stub does: `Request` would refuse a user in the URL, and the fragment is not sent.
-  url.username = "";
-  url.password = "";
-  url.hash = "";
   return url;
 }
 

@@ -1,6 +1,6 @@
 /** A stub: what stands for an object here, and sends it requests. */
 
-import { type DurableObjectId, define, notOfType } from "./id.js";
+import { type DurableObjectId, define, notOfType, presentAs } from "./id.js";
 import { wireRequest } from "./request.js";
 import type { Transport } from "./transport.js";
 
@@ -52,11 +52,7 @@ export class ObjectStub implements DurableObjectStub {
     throw new Error("tallykeep objects take requests, not sockets.");
   }
 
-  get [Symbol.toStringTag](): string {
-    return "DurableObject";
-  }
-
   static {
-    Object.defineProperty(this, "name", { value: "DurableObject" });
+    presentAs(this, "DurableObject");
   }
 }

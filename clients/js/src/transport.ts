@@ -143,7 +143,7 @@ export class Transport {
         return failure;
       }
       isStreamed = request.method === "GET";
-      const response = isStreamed ? answer : await buffered(answer);
+      const response = isStreamed ? streamed(answer) : await buffered(answer);
       node.circuit.succeed();
       return { response };
     } catch (cause) {
@@ -173,20 +173,25 @@ export class Transport {
 
 /** An answer that has been read, unless it is long: then its beginning has. */
 async function buffered(answer: Response): Promise<Response> {
-  const { status, statusText, body } = answer;
-  const headers = new Headers(answer.headers);
-  if (body === null) return new Response(null, { status, statusText, headers });
+  if (answer.body === null) return streamed(answer);
+  const read = await readBounded(answer.body, ANSWER_BYTES_BUFFERED);
+  return renewed(answer, read.rest === undefined ? read.bytes : resume(read));
+}
+
+/** An answer that the caller reads from the node. */
+function streamed(answer: Response): Response {
+  return renewed(answer, answer.body);
+}
+
+/** An answer of the caller's own, as a stub gives it, and not one of a node's URL. */
+function renewed({ status, statusText, headers: given }: Response, body: BodyInit | null): Response {
+  const headers = new Headers(given);
   if (headers.has("content-encoding")) {
     // `fetch` has undone it.
     headers.delete("content-encoding");
     headers.delete("content-length");
   }
-  const read = await readBounded(body, ANSWER_BYTES_BUFFERED);
-  return new Response(read.rest === undefined ? read.bytes : resume(read), {
-    status,
-    statusText,
-    headers,
-  });
+  return new Response(body, { status, statusText, headers });
 }
 
 /** What a 5xx means for the call. */
