@@ -29,7 +29,10 @@ export class AuditSender {
         const sent = await this.#together(entries);
         if (sent !== undefined) return sent;
       } catch (error) {
-        return entries.map(() => ({ error }));
+        // During a rolling upgrade batches are not taken yet, and nothing was logged.
+        if ((error as { code?: unknown })?.code !== "not_yet_supported") {
+          return entries.map(() => ({ error }));
+        }
       }
     }
     return this.#oneByOne(entries);

@@ -14,6 +14,8 @@ export interface WireRequest {
   readonly path: string;
   readonly method: string;
   readonly headers: Headers;
+  /** Whether its `Idempotency-Key` was made here, and not by the caller. */
+  readonly hasOwnKey: boolean;
   /** The whole body, so that another node can be sent the same bytes. */
   readonly body: Uint8Array<ArrayBuffer> | undefined;
   readonly signal: AbortSignal | undefined;
@@ -53,13 +55,15 @@ export async function wireRequest(
   const { method } = request;
   const headers = new Headers(request.headers);
   for (const name of NOT_PASSED_ON) headers.delete(name);
-  if (!SAFE_METHODS.includes(method) && !headers.has("idempotency-key")) {
+  const hasOwnKey = !SAFE_METHODS.includes(method) && !headers.has("idempotency-key");
+  if (hasOwnKey) {
     // A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
     headers.set("idempotency-key", `"${uuid()}"`);
   }
   const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
   const body = request.body === null ? undefined : await readBody(request.body);
-  return { url: asked, path: url.pathname + url.search, method, headers, body, signal };
+  const path = url.pathname + url.search;
+  return { url: asked, path, method, headers, hasOwnKey, body, signal };
 }
 
 function parse(text: string): URL {

@@ -27,6 +27,12 @@ const PAUSE_MS_MAX = 1_000;
 /** Of a 5xx, those that another node may do better. 507 and the like are the whole cluster's. */
 const ELSEWHERE_STATUSES = [500, 502, 504];
 
+/**
+ * Codes of 5xx that are about the `Idempotency-Key` and not about the request, which was not carried
+ * out: as many keys are kept as may be, or a rolling upgrade is not over yet.
+ */
+const KEY_CODES = ["idempotency_keys_full", "not_yet_supported"];
+
 interface Node {
   readonly endpoint: string;
   readonly circuit: Circuit;
@@ -75,6 +81,9 @@ export class Transport {
       if (candidate === undefined) throw last ?? this.#late();
       const attempt = await this.#attempt(candidate.node, request, deadlineMs);
       if ("response" in attempt) return attempt.response;
+      if (last === undefined && request.hasOwnKey && KEY_CODES.includes(attempt.error.code ?? "")) {
+        return this.#withoutKey(candidate.node, request, deadlineMs);
+      }
       last = attempt.error;
       if (attempt.sort === "final") throw last;
       candidate.attempts += 1;
@@ -84,6 +93,18 @@ export class Transport {
           : performance.now() +
             ((attempt.sort === "later" ? attempt.afterMs : undefined) ?? pauseMs(candidate));
     }
+  }
+
+  /**
+   * One attempt without a key, for a call of which nothing was carried out yet: better than none. It
+   * is not repeated, for that might count twice.
+   */
+  async #withoutKey(node: Node, request: WireRequest, deadlineMs: number): Promise<Response> {
+    const headers = new Headers(request.headers);
+    headers.delete("idempotency-key");
+    const attempt = await this.#attempt(node, { ...request, headers }, deadlineMs);
+    if ("response" in attempt) return attempt.response;
+    throw attempt.error;
   }
 
   /** All nodes, in the order in which one call asks them first. */

@@ -181,6 +181,16 @@ test("a batch that is refused as a whole is sent one by one", async (t) => {
   }
 });
 
+test("entries are sent one by one while an upgrade is under way", async (t) => {
+  const node = await fakeNode(t, (request, response, body) => {
+    if (request.url.endsWith("/batch")) return problem(response, 503, "not_yet_supported", { "Retry-After": "60" });
+    json(response, 200, { success: true, id: JSON.parse(body).action });
+  });
+  const env = durableObjects({ endpoints: [node.endpoint] });
+  const results = await Promise.all([logAudit(env, entry("a")), logAudit(env, entry("b"))]);
+  assert.deepEqual(results, [{ success: true, id: "a" }, { success: true, id: "b" }]);
+});
+
 test("what cannot be logged goes to the console, as what POST /log takes, and nothing is thrown", async (t) => {
   const dead = await deadEndpoint();
   const unauthorized = await fakeNode(t, (_, response) => problem(response, 401, "unauthorized"));

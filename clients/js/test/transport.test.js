@@ -229,6 +229,37 @@ test("a 507 is the whole cluster's and thrown at once", async (t) => {
   assert.equal(other.requests.length, 0);
 });
 
+for (const [status, code] of [[507, "idempotency_keys_full"], [503, "not_yet_supported"]]) {
+  test(`a cluster that takes no key (${code}) is asked once without one`, async (t) => {
+    const node = await fakeNode(t, (request, response) => {
+      if (request.headers["idempotency-key"]) return problem(response, status, code, { "Retry-After": "1" });
+      allow(request, response);
+    });
+    const stub = stubOn(t, [node.endpoint]);
+    assert.equal((await stub.fetch("https://any/check", CHECK)).status, 200);
+    assert.deepEqual(node.requests.map(({ headers }) => "idempotency-key" in headers), [true, false]);
+    assert.deepEqual(node.requests.map(({ body }) => body), [CHECK.body, CHECK.body]);
+
+    // Not if the caller asked for a key, and not if an earlier attempt may have been carried out.
+    const own = { ...CHECK, headers: { "Idempotency-Key": "own" } };
+    await assert.rejects(stubOn(t, [node.endpoint], { timeoutMs: 300 }).fetch("https://any/check", own), { code });
+    const broken = await fakeNode(t, (request) => request.socket.destroy());
+    const later = stubOn(t, [broken.endpoint, node.endpoint], { timeoutMs: 300 });
+    await assert.rejects(later.fetch("https://any/check", CHECK), { name: "TallykeepError" });
+    assert.equal(node.requests.filter(({ headers }) => !("idempotency-key" in headers)).length, 1);
+  });
+}
+
+test("an attempt without a key is not repeated", async (t) => {
+  const node = await fakeNode(t, (request, response) => {
+    if (request.headers["idempotency-key"]) return problem(response, 507, "idempotency_keys_full");
+    request.socket.destroy();
+  });
+  const stub = stubOn(t, [node.endpoint, node.endpoint.replace("127.0.0.1", "localhost")]);
+  await assert.rejects(stub.fetch("https://any/check", CHECK), { name: "TallykeepError" });
+  assert.equal(node.requests.length, 2);
+});
+
 test("what is below 500 is the answer, and is given with its body and headers", async (t) => {
   const node = await fakeNode(t, (request, response) => {
     const status = Number(request.url.split("/").at(-1));
