@@ -1,8 +1,14 @@
 /** The bindings of a cluster, to be put into `env`. */
 
 import { type DurableObjectNamespace, ObjectNamespace } from "./namespace.js";
-import { type DurableObjectsOptions, settings } from "./options.js";
+import { type BindingsOptions, type DurableObjectsOptions, settings } from "./options.js";
 import { Transport } from "./transport.js";
+
+/** The guide's bindings. */
+export interface GuideBindings {
+  RATE_LIMITER: DurableObjectNamespace;
+  AUDIT_LOGGER: DurableObjectNamespace;
+}
 
 /**
  * The guide's `env.RATE_LIMITER` and `env.AUDIT_LOGGER`, or those of `bindings`, kept by a tallykeep
@@ -14,14 +20,18 @@ import { Transport } from "./transport.js";
  *
  * @throws {TypeError} that names the option that is wrong.
  */
-export function durableObjects<Name extends string = "RATE_LIMITER" | "AUDIT_LOGGER">(
-  options: DurableObjectsOptions<Name>,
-): Record<Name, DurableObjectNamespace> {
+export function durableObjects<Name extends string>(
+  options: BindingsOptions<Name>,
+): Record<Name, DurableObjectNamespace>;
+export function durableObjects(options: DurableObjectsOptions): GuideBindings;
+export function durableObjects(
+  options: DurableObjectsOptions,
+): GuideBindings | Record<string, DurableObjectNamespace> {
   const checked = settings(options);
   const transport = new Transport(checked);
   const namespaces = checked.bindings.map(({ name, uniqueKey }) => [
     name,
     new ObjectNamespace(name, uniqueKey, transport),
   ]);
-  return Object.fromEntries(namespaces) as Record<Name, DurableObjectNamespace>;
+  return Object.fromEntries(namespaces) as Record<string, DurableObjectNamespace>;
 }

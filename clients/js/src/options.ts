@@ -10,8 +10,8 @@ export interface BindingOptions {
   scriptName?: string;
 }
 
-/** How to reach a cluster, and what it binds. */
-export interface DurableObjectsOptions<Name extends string = "RATE_LIMITER" | "AUDIT_LOGGER"> {
+/** How to reach a cluster. */
+export interface DurableObjectsOptions {
   /** The nodes, or what is in front of them: `http://10.0.0.1:7001`. At least one. */
   endpoints: readonly string[];
   /** Sent as `Authorization: Bearer`. */
@@ -25,11 +25,17 @@ export interface DurableObjectsOptions<Name extends string = "RATE_LIMITER" | "A
   attemptTimeoutMs?: number;
   /** The script whose classes are bound: `wix-gamma-integration` by default, as in the guide. */
   scriptName?: string;
-  /** The guide's `RATE_LIMITER` and `AUDIT_LOGGER` by default. */
-  bindings?: Record<Name, BindingOptions>;
   /** The platform's `fetch` by default. */
   fetch?: typeof fetch;
 }
+
+/** The same, with bindings other than the guide's. */
+export interface BindingsOptions<Name extends string> extends DurableObjectsOptions {
+  bindings: Record<Name, BindingOptions>;
+}
+
+/** What `durableObjects` is given, by code that may be anything. */
+type AnyOptions = DurableObjectsOptions & Partial<BindingsOptions<string>>;
 
 /** A binding with everything that it needs. */
 export interface Binding {
@@ -56,7 +62,7 @@ const CLASSES = ["RateLimiter", "AuditLogger"];
 const TIMEOUT_MS_MAX = 600_000;
 
 /** @throws {TypeError} that names the option, and what it has to be. */
-export function settings(options: DurableObjectsOptions<string>): Settings {
+export function settings(options: AnyOptions): Settings {
   if (typeof options !== "object" || options === null) {
     throw new TypeError("durableObjects takes an object with endpoints");
   }
@@ -114,7 +120,7 @@ export function integer(name: string, value: unknown, fallback: number, most: nu
   return value as number;
 }
 
-function bindings(options: DurableObjectsOptions<string>): Binding[] {
+function bindings(options: AnyOptions): Binding[] {
   const script = scriptName(options.scriptName ?? "wix-gamma-integration");
   const declared = options.bindings ?? {
     RATE_LIMITER: { className: "RateLimiter" },

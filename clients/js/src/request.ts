@@ -47,11 +47,7 @@ export async function wireRequest(
   const asked = url.href;
   url.username = "";
   url.password = "";
-  // Node asks for `duplex` with a stream, and workerd does not know it. Of the usual methods the
-  // platform leaves `patch` alone as it was written.
-  const options = { duplex: "half", ...init } as RequestInit;
-  if (options.method !== undefined) options.method = options.method.toUpperCase();
-  const request = new Request(input instanceof Request ? input : url.href, options);
+  const request = new Request(input instanceof Request ? input : url.href, platformInit(init));
   const { method } = request;
   const headers = new Headers(request.headers);
   for (const name of NOT_PASSED_ON) headers.delete(name);
@@ -77,6 +73,17 @@ function parse(text: string): URL {
     throw new TypeError(`Fetch API cannot load: ${text}`);
   }
   return url;
+}
+
+/** What the platform's `Request` is given. */
+function platformInit(init: RequestInit | undefined): RequestInit | undefined {
+  // `stub.fetch(url, request)`: a Request has its members not as its own, and has all of them.
+  if (init instanceof Request) return init as unknown as RequestInit;
+  // Node asks for `duplex` with a stream, and workerd does not know it. Of the usual methods the
+  // platform leaves `patch` alone as it was written.
+  const options = { duplex: "half", ...init } as RequestInit;
+  if (options.method !== undefined) options.method = options.method.toUpperCase();
+  return options;
 }
 
 /**

@@ -55,13 +55,12 @@ type Attempt =
 export class Transport {
   readonly #settings: Settings;
   readonly #nodes: readonly Node[];
-  /** Whose turn it is to be asked first. It starts anywhere, so that many clients spread. */
-  #turn: number;
+  /** Whose turn it is to be asked first, once there was a call. */
+  #turn: number | undefined;
 
   constructor(settings: Settings) {
     this.#settings = settings;
     this.#nodes = settings.endpoints.map((endpoint) => ({ endpoint, circuit: new Circuit() }));
-    this.#turn = Math.floor(Math.random() * this.#nodes.length);
   }
 
   /**
@@ -109,8 +108,12 @@ export class Transport {
 
   /** All nodes, in the order in which one call asks them first. */
   #candidates(): Candidate[] {
-    const nodes = this.#nodes.map((_, index) => this.#nodes[(this.#turn + index) % this.#nodes.length]!);
-    this.#turn = (this.#turn + 1) % this.#nodes.length;
+    const count = this.#nodes.length;
+    // It starts anywhere, so that many clients spread. Not in the constructor: a Worker may make it
+    // outside of a request, where there is no chance.
+    const turn = this.#turn ?? Math.floor(Math.random() * count);
+    this.#turn = (turn + 1) % count;
+    const nodes = this.#nodes.map((_, index) => this.#nodes[(turn + index) % count]!);
     const nowMs = performance.now();
     const closed = nodes.filter(({ circuit }) => circuit.isClosed(nowMs));
     const open = nodes.filter((node) => !closed.includes(node));

@@ -119,6 +119,11 @@ export const calls = {
   "a Request": ({ stub }) => stub.fetch(new Request("https://h/check", { method: "POST", body: "text", headers: { "X-A": "1" } })),
   "a Request and init": ({ stub }) =>
     stub.fetch(new Request("https://h/check", { method: "POST", body: "text", headers: { "X-A": "1" } }), { headers: { "X-B": "2" } }),
+  "a Request as init": ({ stub }) =>
+    stub.fetch("https://h/other?q", new Request("https://h/check", { method: "POST", body: "text", headers: { "X-A": "1" } })),
+  "a GET Request as init": ({ stub }) => stub.fetch("https://h/other", new Request("https://h/check", { headers: { "X-A": "1" } })),
+  "null as init": ({ stub }) => stub.fetch("https://h/check", null),
+  "headers as pairs": ({ stub }) => stub.fetch("https://h/check", { headers: [["X-A", "1"], ["x-a", "2"]] }),
   "a Request that was read": async ({ stub }) => {
     const request = new Request("https://h/check", { method: "POST", body: "text" });
     await request.text();
