@@ -7,6 +7,7 @@ import { type LimitOptions, limiter } from "./middleware.js";
 export interface HonoContext {
   /** Bindings of any kind, as Hono has them. */
   env: any;
+  req: { header(name: string): string | undefined };
   header(name: string, value: string): void;
   text(body: string, status: 429): Response;
 }
