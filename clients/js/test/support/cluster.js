@@ -1,7 +1,5 @@
 /** Real tallykeep nodes, each a process with a folder of its own. */
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { accessSync, constants, openSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { freePorts } from "./ports.js";
+import { start, stop } from "./processes.js";
 import { waitFor } from "./wait.js";
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
@@ -63,7 +62,7 @@ class Cluster {
 
   start(id) {
     const log = openSync(this.file(id, "log"), "a");
-    const child = spawn(binary, ["serve", "--config", this.file(id, "toml")], { stdio: ["ignore", "ignore", log] });
+    const child = start(binary, ["serve", "--config", this.file(id, "toml")], { stdio: ["ignore", "ignore", log] });
     this.#processes.set(id, child);
   }
 
@@ -97,11 +96,9 @@ class Cluster {
   /** A signal to one node: SIGKILL, SIGTERM, SIGSTOP, SIGCONT. The first two wait for its end. */
   async signal(id, signal) {
     const child = this.#processes.get(id);
-    child.kill(signal);
-    if (signal === "SIGKILL" || signal === "SIGTERM") {
-      this.#processes.delete(id);
-      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
-    }
+    if (signal !== "SIGKILL" && signal !== "SIGTERM") return void child.kill(signal);
+    this.#processes.delete(id);
+    await stop(child, signal);
   }
 
   async end() {

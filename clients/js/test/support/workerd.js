@@ -1,7 +1,5 @@
 /** Runs a Worker in real workerd. */
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import workerd from "workerd";
 
 import { freePorts } from "./ports.js";
+import { start, stop } from "./processes.js";
 import { waitFor } from "./wait.js";
 
 const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
@@ -56,13 +55,12 @@ const mainWorker :Workerd.Worker = (
 `;
   const file = join(folder, "worker.capnp");
   await writeFile(file, config);
-  const child = spawn(workerd.default ?? workerd, ["serve", file], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = start(workerd.default ?? workerd, ["serve", file], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   child.stdout.on("data", (chunk) => (output += chunk));
   child.stderr.on("data", (chunk) => (output += chunk));
   context.after(async () => {
-    child.kill("SIGKILL");
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    await stop(child);
     await rm(folder, { recursive: true, force: true });
   });
   const url = `http://127.0.0.1:${port}`;
