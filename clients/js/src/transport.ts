@@ -90,7 +90,7 @@ export class Transport {
         attempt.sort === "elsewhere" || (attempt.sort === "broken" && isHopeless)
           ? Infinity
           : performance.now() +
-            ((attempt.sort === "later" ? attempt.afterMs : undefined) ?? pauseMs(candidate));
+            Math.max(attempt.sort === "later" ? (attempt.afterMs ?? 0) : 0, pauseMs(candidate));
     }
   }
 

@@ -201,6 +201,13 @@ test("a Retry-After beyond the deadline is not waited for", async (t) => {
   }
 });
 
+test("a node that says to come back at once is not asked without a pause", async (t) => {
+  const node = await fakeNode(t, (_, response) => problem(response, 503, "overloaded", { "Retry-After": "0" }));
+  const stub = stubOn(t, [node.endpoint], { timeoutMs: 1_000 });
+  await assert.rejects(stub.fetch("https://any/check", CHECK), { status: 503 });
+  assert.ok(node.requests.length >= 2 && node.requests.length <= 20, `${node.requests.length} requests`);
+});
+
 test("a 500 is asked of every other node once, and then thrown", async (t) => {
   const fail = (_, response) => problem(response, 500, "internal");
   const [one, two] = [await fakeNode(t, fail), await fakeNode(t, fail)];

@@ -100,3 +100,44 @@ test("in a Worker: bindings made outside of requests, entries shared by a reques
   assert.deepEqual([open.allowed, open.remaining, fallen], [true, 0, { success: false }]);
   assert.match(worker.output(), /"action":"dead"/);
 });
+
+test("the helpers work on Cloudflare's own objects too", async (t) => {
+  const source = `
+    import { checkRateLimit, logAudit, rateLimitBinding } from "tallykeep";
+    // As little of the guide's classes as is asked for: no /log/batch, and bodies of errors.
+    export class RateLimiter {
+      count = 0;
+      async fetch(request) {
+        const { identifier, config } = await request.json();
+        if (identifier === "broken") throw new Error("broken");
+        const allowed = this.count < config.requests;
+        if (allowed) this.count += 1;
+        const body = { allowed, remaining: config.requests - this.count, resetTime: Date.now() + config.windowMs };
+        return Response.json(allowed ? body : { ...body, retryAfter: 60 }, { status: allowed ? 200 : 429 });
+      }
+    }
+    export class AuditLogger {
+      async fetch(request) {
+        if (new URL(request.url).pathname !== "/log") return new Response("Not Found", { status: 404 });
+        return Response.json({ success: true, id: "id of " + (await request.json()).action });
+      }
+    }
+    export default {
+      async fetch(request, env, ctx) {
+        if (request.method === "OPTIONS") return new Response("ready");
+        const config = { requests: 1, windowMs: 60_000 };
+        const checks = [];
+        for (const identifier of ["a", "a", "b", "broken"]) checks.push(await checkRateLimit(env, identifier, "wix", config));
+        const limiter = rateLimitBinding(env.RATE_LIMITER, { namespaceId: "n", simple: { limit: 1, period: 60 } });
+        const limits = [await limiter.limit({ key: "k" }), await limiter.limit({ key: "k" })];
+        const logs = await Promise.all(["x", "y"].map((action) => logAudit(env, { type: "t", action }, ctx)));
+        return Response.json({ checks, limits, logs });
+      },
+    };`;
+  const worker = await startWorker(t, { "worker.js": source }, { objects: true });
+  const { checks, limits, logs } = await (await fetch(worker.url)).json();
+  assert.deepEqual(checks.map(({ allowed }) => allowed), [true, false, true, true]);
+  assert.deepEqual(checks.map(({ retryAfter }) => retryAfter ?? null), [null, 60, null, null]);
+  assert.deepEqual(limits, [{ success: true }, { success: false }]);
+  assert.deepEqual(logs, [{ success: true, id: "id of x" }, { success: true, id: "id of y" }]);
+});
