@@ -116,7 +116,10 @@ export class AuditLog {
     await Promise.all(this.#answers);
   }
 
-  /** Writes all entries that have no answer to the console, at once. */
+  /**
+   * Writes all entries that have no answer to the console, at once, and gives them up: they may be in
+   * the log all the same.
+   */
   abandon(reason: string): void {
     if (this.#pending.size > 0) this.#fall([...this.#pending], new Error(reason));
   }

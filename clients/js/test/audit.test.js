@@ -246,6 +246,21 @@ test("what waits is bounded: the rest goes to the console at once", async (t) =>
   assert.equal((await again).success, true);
 });
 
+test("an entry that was given up is written once, whatever its answer is", async (t) => {
+  const answers = [];
+  const node = await fakeNode(t, (_, response) => answers.push(response));
+  const log = new AuditLog(durableObjects({ endpoints: [node.endpoint] }).AUDIT_LOGGER, { delayMs: 1 });
+  const shown = silence(t);
+  const result = log.log(entry("a"));
+  await waitFor("it is under way", () => answers.length === 1);
+  log.abandon("the program ended");
+  assert.deepEqual(await result, { success: false });
+  problem(answers[0], 400, "invalid_field");
+  await waitFor("the answer is told of", () => shown.errors().length === 2);
+  assert.deepEqual(shown.lines(), [JSON.stringify(entry("a"))]);
+  assert.deepEqual(shown.errors(), ["the program ended", "the audit log answered 400 detail of invalid_field"]);
+});
+
 test("ctx.waitUntil gets the entry, and the caller need not wait", async (t) => {
   const node = await batchNode(t);
   const env = durableObjects({ endpoints: [node.endpoint] });

@@ -65,6 +65,15 @@ test("Express", async (t) => {
   assert.deepEqual([answer.status, await answer.text()], [500, "mine"]);
 });
 
+test("Express 4, which does not look at promises, is told of errors", async () => {
+  const env = durableObjects({ endpoints: ["http://127.0.0.1:1"] });
+  const error = new Error("mine");
+  const limit = expressLimit({ env, type: "a", config: CONFIG, identifier: () => { throw error; } });
+  const told = [];
+  await limit({}, {}, (given) => told.push(given));
+  assert.deepEqual(told, [error]);
+});
+
 test("Express falls open", async (t) => {
   t.mock.method(console, "error", () => {});
   const env = durableObjects({ endpoints: [await deadEndpoint()], timeoutMs: 100 });

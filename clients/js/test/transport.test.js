@@ -279,7 +279,17 @@ test("what is below 500 is the answer, and is given with its body and headers", 
     assert.deepEqual(await answer.json(), { status });
     assert.equal(answer.headers.get("x-ratelimit-remaining"), "0");
   }
-  assert.equal((await stub.fetch("https://any/302", CHECK)).status, 302);
+});
+
+test("a redirect is not followed, and the token stays here", async (t) => {
+  const other = await fakeNode(t, allow);
+  const node = await fakeNode(t, (_, response) => response.writeHead(307, { Location: `${other.endpoint}/check` }).end());
+  const stub = stubOn(t, [node.endpoint], { token: "secret" });
+  assert.equal((await stub.fetch("https://any/check", CHECK)).status, 307);
+  assert.equal(other.requests.length, 0);
+  // A browser hides the redirect: then there is no answer.
+  const hidden = stubOn(t, [node.endpoint], { fetch: async () => Response.error(), timeoutMs: 200 });
+  await assert.rejects(hidden.fetch("https://any/check", CHECK), { name: "TallykeepError", message: /is a redirect/ });
 });
 
 test("calls take the nodes in turn", async (t) => {
@@ -384,6 +394,24 @@ test("a long answer to a POST comes whole", async (t) => {
   const node = await fakeNode(t, (_, response) => response.end(long));
   const answer = await stubOn(t, [node.endpoint]).fetch("https://any/query", { method: "POST", body: "{}" });
   assert.equal(await answer.text(), long);
+});
+
+test("a long answer to a POST can be left unread", async (t) => {
+  let isClosed = false;
+  const node = await fakeNode(t, (_, response) => {
+    response.on("close", () => (isClosed = true));
+    const more = () => {
+      while (!response.destroyed && response.write("x".repeat(65_536)));
+    };
+    response.on("drain", more);
+    more();
+  });
+  const answer = await stubOn(t, [node.endpoint]).fetch("https://any/query", { method: "POST", body: "{}" });
+  const reader = answer.body.getReader();
+  assert.ok((await reader.read()).value.length > 1_048_576);
+  assert.ok((await reader.read()).value.length > 0);
+  await reader.cancel();
+  await waitFor("the node's connection is closed", () => isClosed);
 });
 
 test("a compressed answer is given plain, and does not say otherwise", async (t) => {
