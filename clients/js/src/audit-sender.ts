@@ -1,4 +1,4 @@
-/** How a batch of entries gets to the audit log: the one place that knows `/log` and `/log/batch`. */
+/** How entries get to the audit log: the one place that knows `/log` and `/log/batch`. */
 
 import { describe, type FetchNamespace, post } from "./env.js";
 
@@ -49,7 +49,7 @@ export class AuditSender {
       await response.body?.cancel();
       return undefined;
     }
-    if (!response.ok) throw new Error(`the audit log answered ${await describe(response)}`);
+    if (!response.ok) throw answered(await describe(response));
     const { results } = (await response.json()) as { results?: unknown };
     const list: unknown[] = Array.isArray(results) ? results : [];
     return entries.map((_, index) => verdict(list[index]));
@@ -71,7 +71,7 @@ export class AuditSender {
   async #one(entry: string): Promise<Sent> {
     try {
       const response = await this.#post("/log", entry);
-      if (!response.ok) return { error: new Error(`the audit log answered ${await describe(response)}`) };
+      if (!response.ok) return { error: answered(await describe(response)) };
       const { id } = (await response.json()) as { id?: unknown };
       if (typeof id !== "string") return { error: new Error("the audit log's answer has no id") };
       return { id };
@@ -91,5 +91,9 @@ export class AuditSender {
 function verdict(result: unknown): Sent {
   const { status, id, detail, error } = (result ?? {}) as Record<string, unknown>;
   if (status === 200 && typeof id === "string") return { id };
-  return { error: new Error(`the audit log answered ${String(status)} ${String(detail ?? error ?? "")}`) };
+  return { error: answered(`${String(status)} ${String(detail ?? error ?? "")}`) };
+}
+
+function answered(what: string): Error {
+  return new Error(`the audit log answered ${what}`);
 }

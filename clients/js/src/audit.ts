@@ -30,7 +30,10 @@ export interface AuditLogOptions {
   bytesMax?: number;
   /** How long a batch gathers: 1 to 60,000, 20 by default. */
   delayMs?: number;
-  /** Bytes of JSON that wait for their answer; what comes beyond goes to the console: 16,000,000 by default. */
+  /**
+   * Bytes of JSON that may wait for their answer; what comes beyond goes to the console. 1 to 2^40,
+   * 16,000,000 by default.
+   */
   queueBytesMax?: number;
   /** Entries under way at once if the log takes no batches: 1 to 256, 8 by default. */
   concurrency?: number;
@@ -58,7 +61,7 @@ export function logAudit(
   return auditLogOf(env?.AUDIT_LOGGER).log(entry, ctx);
 }
 
-/** Sends what `logAudit` still has; resolves when all of it has its answer. For the end of a program. */
+/** Sends what `logAudit` still has, and waits for all answers. For the end of a program. */
 export async function flushAudit(env: AuditLoggerEnv): Promise<void> {
   await logs.get(env.AUDIT_LOGGER)?.flush();
 }

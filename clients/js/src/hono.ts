@@ -37,8 +37,11 @@ export function rateLimit<Context extends HonoContext = HonoContext>(
   // The context's env may be another object with every request, so what is checked now is the rest.
   const check = limiter({ type, config, env: env ?? { RATE_LIMITER: undefined as never } });
   return async (context, next) => {
-    const { allowed, headers } = await check(identifier(context), env ?? (context.env as RateLimiterEnv));
-    const set = () => Object.entries(headers).forEach(([name, value]) => context.header(name, value));
+    const bindings = env ?? (context.env as RateLimiterEnv);
+    const { allowed, headers } = await check(identifier(context), bindings);
+    const set = () => {
+      for (const [name, value] of Object.entries(headers)) context.header(name, value);
+    };
     if (!allowed) {
       set();
       return context.text("Rate limit exceeded", 429);

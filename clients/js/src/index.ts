@@ -15,9 +15,21 @@ export type {
   DurableObjectsOptions,
 } from "./options.js";
 export type { DurableObjectStub } from "./stub.js";
-export { type AuditEntry, AuditLog, type AuditLogOptions, type AuditResult, flushAudit, logAudit } from "./audit.js";
+export {
+  type AuditEntry,
+  AuditLog,
+  type AuditLogOptions,
+  type AuditResult,
+  flushAudit,
+  logAudit,
+} from "./audit.js";
 export type { AuditLoggerEnv, FetchNamespace, RateLimiterEnv, WaitUntil } from "./env.js";
-export { checkRateLimit, type RateLimitConfig, rateLimitHeaders, type RateLimitResult } from "./rate-limit.js";
+export {
+  checkRateLimit,
+  type RateLimitConfig,
+  rateLimitHeaders,
+  type RateLimitResult,
+} from "./rate-limit.js";
 export {
   type RateLimit,
   rateLimitBinding,

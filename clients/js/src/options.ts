@@ -16,7 +16,7 @@ export interface DurableObjectsOptions {
   endpoints: readonly string[];
   /** Sent as `Authorization: Bearer`. */
   token?: string;
-  /** How long a call may take in all, tries at further nodes included: 1 to 600,000, 5,000 by default. */
+  /** How long a call may take, all attempts together: 1 to 600,000, 5,000 by default. */
   timeoutMs?: number;
   /**
    * How long one node may take before the next is asked: 1 to 600,000, 2,000 by default. It is not
@@ -101,7 +101,7 @@ function endpoint(text: unknown): string {
     throw new TypeError(`endpoint ${String(text)} must be a URL like http://10.0.0.1:7001`);
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    throw new TypeError("an endpoint must have no user, query or fragment; there is token for a secret");
+    throw new TypeError("an endpoint must have no user, query or fragment; a secret is a token");
   }
   return url.href.replace(/\/+$/, "");
 }

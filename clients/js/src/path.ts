@@ -1,4 +1,4 @@
-/** Where an object is in tallykeep's HTTP API: `/do/{binding}/name/{name}` or `/do/{binding}/id/{id}`. */
+/** Where an object is: `/do/{binding}/name/{name}` or `/do/{binding}/id/{id}`. */
 
 import { isWellFormed, utf8 } from "./bytes.js";
 import type { DurableObjectId } from "./id.js";

@@ -37,7 +37,8 @@ export interface RateLimitBindingOptions {
  * A binding that counts exactly, over all machines, where Cloudflare's counts in each of its places.
  *
  * ```js
- * const env = { MY_LIMITER: rateLimitBinding(objects.RATE_LIMITER, { namespaceId: "1001", simple: { limit: 100, period: 60 } }) };
+ * const options = { namespaceId: "1001", simple: { limit: 100, period: 60 } };
+ * const env = { MY_LIMITER: rateLimitBinding(objects.RATE_LIMITER, options) };
  * ```
  *
  * @throws {TypeError} for options out of bounds.
@@ -58,7 +59,7 @@ export function rateLimitBinding(
   return {
     async limit({ key, delta }) {
       if (typeof key !== "string") throw new TypeError("limit needs a key");
-      if (delta !== undefined && delta !== 1) throw new TypeError("a delta other than 1 is not taken");
+      if (delta !== undefined && delta !== 1) throw new TypeError("delta can only be 1");
       const result = await checkRateLimit({ RATE_LIMITER: namespace }, key, namespaceId, config);
       return { success: result.allowed };
     },

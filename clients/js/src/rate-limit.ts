@@ -82,7 +82,8 @@ async function ask(
   { requests, windowMs }: RateLimitConfig,
 ): Promise<RateLimitResult> {
   const body = JSON.stringify({ identifier, config: { requests, windowMs } });
-  const response = await post(namespace, `${type}:${identifier}`, "https://rate-limiter/check", body);
+  const name = `${type}:${identifier}`;
+  const response = await post(namespace, name, "https://rate-limiter/check", body);
   if (response.status !== 200 && response.status !== 429) {
     throw new Error(`the limiter answered ${await describe(response)}`);
   }

@@ -3,7 +3,7 @@
 import { uuid } from "./bytes.js";
 import { readBounded } from "./read.js";
 
-/** The cluster takes bodies of up to 1 MiB, and answers 413 to more; beyond this they are not even sent. */
+/** The cluster takes bodies of up to 1 MiB, and answers 413 to more. Beyond this none is sent. */
 export const BODY_BYTES_MAX = 2 * 1024 * 1024;
 
 /** A request that can be sent any number of times. */
