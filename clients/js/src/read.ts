@@ -8,16 +8,23 @@ export interface Read {
   readonly rest: ReadableStreamDefaultReader<Uint8Array> | undefined;
 }
 
-/** Reads a stream to its end, or until it has given more than `bytesMax`. Rejects if it fails. */
+/**
+ * Reads a stream to its end, or until it has given more than `bytesMax`. Rejects if it fails, and with
+ * the signal's reason if that is aborted.
+ */
 export async function readBounded(
   stream: ReadableStream<Uint8Array>,
   bytesMax: number,
+  signal?: AbortSignal,
 ): Promise<Read> {
   const reader = stream.getReader();
+  // Ends a read that waits. That the source cannot be cancelled is of no interest any more.
+  signal?.addEventListener("abort", () => void reader.cancel(signal.reason).catch(() => {}));
   const chunks: Uint8Array[] = [];
   let size = 0;
   while (size <= bytesMax) {
     const { done, value } = await reader.read();
+    signal?.throwIfAborted();
     if (done) return { bytes: join(chunks, size), rest: undefined };
     chunks.push(value);
     size += value.byteLength;

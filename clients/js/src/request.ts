@@ -1,6 +1,7 @@
 /** What a call of `fetch` comes to on the wire. */
 
 import { uuid } from "./bytes.js";
+import { TallykeepError } from "./error.js";
 import { readBounded } from "./read.js";
 
 /** The cluster takes bodies of up to 1 MiB, and answers 413 to more. Beyond this none is sent. */
@@ -31,14 +32,18 @@ const NOT_PASSED_ON = [
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
 /**
- * Reads what `fetch` was given.
+ * Reads what `fetch` was given, which may take until `deadlineMs` on the clock of
+ * `performance.now()`.
  *
  * @throws {TypeError} for a URL that is relative or of a scheme other than http and https, for what
  * the platform's `Request` refuses, and for a body over {@link BODY_BYTES_MAX}.
+ * @throws {TallykeepError} if the body is not there by then.
+ * @throws the signal's reason, if it is aborted.
  */
 export async function wireRequest(
   input: string | URL | Request,
   init: RequestInit | undefined,
+  deadlineMs: number,
 ): Promise<WireRequest> {
   const url = parse(input instanceof Request ? input.url : `${input}`);
   checkInit(input, init);
@@ -57,7 +62,7 @@ export async function wireRequest(
     headers.set("idempotency-key", `"${uuid()}"`);
   }
   const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
-  const body = request.body === null ? undefined : await readBody(request.body);
+  const body = request.body === null ? undefined : await readBody(request.body, deadlineMs, signal);
   const path = url.pathname + url.search;
   return { url: asked, path, method, headers, hasOwnKey, body, signal };
 }
@@ -104,9 +109,25 @@ function checkInit(input: string | URL | Request, init: RequestInit | undefined)
   }
 }
 
-async function readBody(stream: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
-  const read = await readBounded(stream, BODY_BYTES_MAX);
-  if (read.rest === undefined) return read.bytes;
-  await read.rest.cancel();
-  throw new TypeError(`The request's body has more than ${BODY_BYTES_MAX} bytes.`);
+async function readBody(
+  stream: ReadableStream<Uint8Array>,
+  deadlineMs: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const stop = new AbortController();
+  const late = new TallykeepError("the request's body did not come in time", { retryable: false });
+  const timer = setTimeout(() => stop.abort(late), deadlineMs - performance.now());
+  const abort = () => stop.abort(signal?.reason);
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    stop.signal.throwIfAborted();
+    const read = await readBounded(stream, BODY_BYTES_MAX, stop.signal);
+    if (read.rest === undefined) return read.bytes;
+    void read.rest.cancel().catch(() => {});
+    throw new TypeError(`The request's body has more than ${BODY_BYTES_MAX} bytes.`);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
 }

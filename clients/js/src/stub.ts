@@ -17,7 +17,8 @@ export interface DurableObjectStub {
    * 1 MiB is sent; streams are read before.
    *
    * @throws {TypeError} for what no request can be made of, as workerd does.
-   * @throws {TallykeepError} if no node answered in time, or the answer is a 5xx.
+   * @throws {TallykeepError} if no node answered in time, or the answer is a 5xx, or the body is a
+   * stream that did not come in time.
    * @throws the signal's reason, if it is aborted.
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
@@ -41,8 +42,10 @@ export class ObjectStub implements DurableObjectStub {
 
   async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     if (arguments.length === 0) throw notOfType("fetch", "Fetcher", 1, "Request or string");
-    const request = await wireRequest(input, init);
-    const response = await this.#transport.send({ ...request, path: this.#path + request.path });
+    const deadlineMs = performance.now() + this.#transport.timeoutMs;
+    const request = await wireRequest(input, init, deadlineMs);
+    const path = this.#path + request.path;
+    const response = await this.#transport.send({ ...request, path }, deadlineMs);
     // The URL that was asked, as a stub's answer has it, and not that of a node.
     Object.defineProperty(response, "url", { value: request.url, configurable: true });
     return response;

@@ -41,13 +41,17 @@ export class Transport {
     this.#nodes = settings.endpoints.map((endpoint) => ({ endpoint, circuit: new Circuit() }));
   }
 
+  /** How long a call may take in all. */
+  get timeoutMs(): number {
+    return this.#settings.timeoutMs;
+  }
+
   /**
+   * @param deadlineMs On the clock of `performance.now()`.
    * @throws {TallykeepError} if no node answers in time, or the answer is a 5xx.
    * @throws the signal's reason, if it is aborted.
    */
-  async send(request: WireRequest): Promise<Response> {
-    const { timeoutMs } = this.#settings;
-    const deadlineMs = performance.now() + timeoutMs;
+  async send(request: WireRequest, deadlineMs: number): Promise<Response> {
     const candidates = this.#candidates();
     // If all were found dead a moment ago, each is tried once and no more: callers that fail open
     // should not each wait for the deadline.
@@ -120,7 +124,7 @@ export class Transport {
   }
 
   #late(): TallykeepError {
-    return new TallykeepError(`no tallykeep node answered within ${this.#settings.timeoutMs} ms`, {
+    return new TallykeepError(`no tallykeep node answered within ${this.timeoutMs} ms`, {
       retryable: true,
     });
   }

@@ -146,6 +146,23 @@ test("a body over 2 MiB is refused and not sent, and its stream is cancelled", a
   assert.equal(node.requests.length, 1);
 });
 
+test("a streamed body that does not come is not waited for beyond the deadline, or an abort", async (t) => {
+  const node = await fakeNode(t, allow);
+  const stub = stubOn(t, [node.endpoint], { timeoutMs: 200 });
+  let cancelled = 0;
+  const body = () => new ReadableStream({ cancel: () => void (cancelled += 1) });
+  await assert.rejects(stub.fetch("https://any/check", { method: "POST", body: body() }), {
+    name: "TallykeepError",
+    message: "the request's body did not come in time",
+  });
+  const patient = stubOn(t, [node.endpoint], { timeoutMs: 60_000 });
+  for (const signal of [AbortSignal.timeout(50), AbortSignal.abort(new DOMException("now", "TimeoutError"))]) {
+    await assert.rejects(patient.fetch("https://any/check", { method: "POST", body: body(), signal }), { name: "TimeoutError" });
+  }
+  assert.ok(cancelled >= 2);
+  assert.equal(node.requests.length, 0);
+});
+
 test("no node within the deadline is an error that says why", async (t) => {
   const stub = stubOn(t, [await deadEndpoint(), await deadEndpoint()], { timeoutMs: 300 });
   const began = performance.now();
