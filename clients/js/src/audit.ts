@@ -25,18 +25,18 @@ export type AuditResult = { success: true; id: string } | { success: false };
 /** Bounds of an {@link AuditLog}. */
 export interface AuditLogOptions {
   /** Entries in a batch: 1 to 1,000, 100 by default. */
-  entriesMax?: number;
+  entriesMax?: number | undefined;
   /** Bytes of JSON in a batch: 1 to 1,000,000, 512,000 by default. A larger entry goes by itself. */
-  bytesMax?: number;
+  bytesMax?: number | undefined;
   /** How long a batch gathers: 1 to 60,000, 20 by default. */
-  delayMs?: number;
+  delayMs?: number | undefined;
   /**
    * Bytes of JSON that may wait for their answer; what comes beyond goes to the console. 1 to 2^40,
    * 16,000,000 by default.
    */
-  queueBytesMax?: number;
+  queueBytesMax?: number | undefined;
   /** Entries under way at once if the log takes no batches: 1 to 256, 8 by default. */
-  concurrency?: number;
+  concurrency?: number | undefined;
 }
 
 const DEFAULTS = { entriesMax: 100, bytesMax: 512_000, delayMs: 20 };

@@ -7,7 +7,7 @@ export type ClassName = "RateLimiter" | "AuditLogger";
 export interface BindingOptions {
   className: ClassName;
   /** The `scriptName` of the options by default. */
-  scriptName?: string;
+  scriptName?: string | undefined;
 }
 
 /** How to reach a cluster. */
@@ -15,18 +15,18 @@ export interface DurableObjectsOptions {
   /** The nodes, or what is in front of them: `http://10.0.0.1:7001`. At least one. */
   endpoints: readonly string[];
   /** Sent as `Authorization: Bearer`. */
-  token?: string;
+  token?: string | undefined;
   /** How long a call may take, all attempts together: 1 to 600,000, 5,000 by default. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /**
    * How long one node may take before the next is asked: 1 to 600,000, 2,000 by default. It is not
    * applied where there is one endpoint only.
    */
-  attemptTimeoutMs?: number;
+  attemptTimeoutMs?: number | undefined;
   /** The script whose classes are bound: `wix-gamma-integration` by default, as in the guide. */
-  scriptName?: string;
+  scriptName?: string | undefined;
   /** The platform's `fetch` by default. */
-  fetch?: typeof fetch;
+  fetch?: typeof fetch | undefined;
 }
 
 /** The same, with bindings other than the guide's. */

@@ -4,7 +4,7 @@ import express from "express";
 import { checkRateLimit, durableObjects, logAudit, rateLimitHeaders, TallykeepError } from "tallykeep";
 import { rateLimit } from "tallykeep/express";
 
-const env = { ...process.env, ...durableObjects({ endpoints: ["http://127.0.0.1:7001"] }) };
+const env = { ...process.env, ...durableObjects({ endpoints: ["http://127.0.0.1:7001"], token: process.env.TOKEN }) };
 
 export async function limited(ip: string): Promise<Headers> {
   const result = await checkRateLimit(env, ip, "wix", { requests: 100, windowMs: 60_000 });

@@ -17,7 +17,7 @@ let objects: ReturnType<typeof durableObjects> | undefined;
 function bindings(vars: Vars) {
   objects ??= durableObjects({
     endpoints: vars.TALLYKEEP_ENDPOINTS.split(","),
-    ...(vars.TALLYKEEP_TOKEN === undefined ? {} : { token: vars.TALLYKEEP_TOKEN }),
+    token: vars.TALLYKEEP_TOKEN,
   });
   return { ...vars, ...objects };
 }
