@@ -8,6 +8,7 @@ import test from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { startCluster } from "./support/cluster.js";
+import { deadEndpoint } from "./support/fake.js";
 import { freePorts } from "./support/ports.js";
 import { start, stop } from "./support/processes.js";
 import { waitFor } from "./support/wait.js";
@@ -34,8 +35,9 @@ test("the samples", async (t) => {
     await t.test(`sample ${index + 1}`, async (t) => {
       const [port] = await freePorts(1);
       const file = join(folder, `${index}.js`);
-      const isDead = code.includes("10.0.0.1:1\"");
-      const endpoints = isDead ? ["http://127.0.0.1:1"] : cluster.endpoints;
+      // The sample of a failure is the only one with this address.
+      const isDead = code.includes("10.0.0.9");
+      const endpoints = isDead ? [await deadEndpoint()] : cluster.endpoints;
       const real = code
         .replace(/endpoints: \[[^\]]*\]/, `endpoints: ${JSON.stringify(endpoints)}`)
         .replace("listen(3000)", `listen(${port}, "127.0.0.1")`);
