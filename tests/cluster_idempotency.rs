@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use cluster::{Answer, Api, Setup, TestCluster, check_body, wait_until};
+use cluster::{Answer, Api, Load, Setup, TestCluster, check_body, wait_until};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -452,4 +452,37 @@ async fn insist(api: &Api, node: u64, path: &str, key: &str, body: &str) -> Answ
         sleep(Duration::from_millis(20)).await;
     }
     unreachable!("numbers do not end")
+}
+
+/// Keys are in the state, and so in a snapshot: a node that has nothing else of them gives the same
+/// answers, and as the leader's equal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_disk_knows_keys_from_a_snapshot() {
+    let mut cluster = TestCluster::start_as(Setup::with("snapshot_log_bytes = 65536")).await;
+    let api = cluster.api().clone();
+    let wiped = cluster.a_follower().await;
+    let check = check_body("snapshot", 1, HOUR_MS);
+    let first = send(&api, wiped, "/check", "before", check.clone()).await;
+    let logged = send(&api, wiped, "/log", "before", entry("snapshot")).await;
+
+    let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != wiped).collect();
+    let load = Load::start(&api, &others, 4);
+    for id in &others {
+        cluster.wait_log_cut(*id).await;
+    }
+    cluster.kill(wiped);
+    cluster.wipe(wiped);
+    cluster.restart(wiped);
+    cluster.wait_ready_one(wiped).await;
+    assert!(cluster.log(wiped).contains("installed a snapshot"));
+    let record = load.stop().await;
+
+    assert_replayed(&first, &send(&api, wiped, "/check", "before", check.clone()).await);
+    assert_replayed(&logged, &send(&api, wiped, "/log", "before", entry("snapshot")).await);
+    let changed = send(&api, wiped, "/check", "before", format!("{check} ")).await;
+    changed.problem(422, "idempotency_key_reused");
+    assert_eq!(entries(&api, wiped, "snapshot").await, 1);
+    cluster.equal_state().await;
+    record.verify(&api, wiped, false).await;
+    cluster.equal_state().await;
 }
