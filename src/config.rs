@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::bindings::Bindings;
 use crate::limits;
-use crate::machine::{VERSION_MAX, VERSION_MIN};
+use crate::machine::{Keeping, VERSION_MAX, VERSION_MIN};
 use crate::peer::check_address;
 
 /// The settings of one node.
@@ -47,6 +47,9 @@ pub struct Settings {
     /// back: as long as one node holds it low, no log has what an earlier build does not know.
     #[serde(default = "version_max_default")]
     pub version_max: u8,
+    /// How long idempotency keys are kept, and how many.
+    #[serde(default)]
+    pub idempotency: IdempotencySettings,
     /// When nodes hold elections.
     #[serde(default)]
     pub raft: RaftSettings,
@@ -67,6 +70,26 @@ pub struct Node {
     pub http: String,
     /// `host:port` for its peers.
     pub peer: String,
+}
+
+/// What is kept of requests with an `Idempotency-Key`. The leader's settings count.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdempotencySettings {
+    /// How long an answer is kept, in ms. In the file a span of time: `retention = "24h"`.
+    #[serde(rename = "retention", deserialize_with = "span_ms")]
+    pub retention_ms: u64,
+    /// Answers that are kept at once, each item of a batch one: with so many, new keys are refused.
+    pub answers_max: u64,
+}
+
+impl Default for IdempotencySettings {
+    fn default() -> Self {
+        Self {
+            retention_ms: limits::KEY_RETENTION_MS_DEFAULT,
+            answers_max: limits::KEY_ANSWERS_MAX_DEFAULT,
+        }
+    }
 }
 
 /// When nodes hold elections. All times in ms.
@@ -143,6 +166,7 @@ impl Settings {
             retention_ms: limits::RETENTION_MS_DEFAULT,
             snapshot_log_bytes: snapshot_log_bytes_default(),
             version_max: VERSION_MAX,
+            idempotency: IdempotencySettings::default(),
             raft: RaftSettings::default(),
             storage: StorageSettings::default(),
             nodes: vec![Node {
@@ -187,6 +211,7 @@ impl Settings {
         check(self.snapshot_log_bytes >= limits::SNAPSHOT_LOG_BYTES_MIN, || {
             format!("snapshot_log_bytes must be at least {}", limits::SNAPSHOT_LOG_BYTES_MIN)
         })?;
+        self.idempotency.validate()?;
         self.raft.validate()?;
         self.storage.validate()?;
         self.validate_nodes()
@@ -246,6 +271,20 @@ impl Settings {
         let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
         Bindings::from_wrangler(&text, self.environment.as_deref())
             .map_err(|error| refused(error.to_string()))
+    }
+}
+
+impl IdempotencySettings {
+    /// The same, as commands carry it.
+    pub fn keeping(&self) -> Keeping {
+        Keeping { retention_ms: self.retention_ms, answers_max: self.answers_max }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let retention = limits::KEY_RETENTION_MS_MIN..=limits::KEY_RETENTION_MS_MAX;
+        check(retention.contains(&self.retention_ms), || {
+            "idempotency.retention must be from 1s to 30d".into()
+        })
     }
 }
 
@@ -343,6 +382,8 @@ mod tests {
         assert_eq!(settings.snapshot_log_bytes, 67_108_864);
         let raft = RaftSettings { heartbeat_ms: 50, election_min_ms: 300, election_max_ms: 600 };
         assert_eq!(settings.raft, raft);
+        let idempotency = IdempotencySettings { retention_ms: 86_400_000, answers_max: 10_000_000 };
+        assert_eq!(settings.idempotency, idempotency);
         assert_eq!(settings.storage, StorageSettings::default());
         let bindings = settings.bindings().unwrap();
         assert_eq!(bindings.limiter().unwrap().unique_key, "test-RateLimiter");
@@ -359,6 +400,7 @@ mod tests {
             snapshot_log_bytes = 1000000
             raft = { heartbeat_ms = 100, election_min_ms = 300, election_max_ms = 301 }
             storage = { block_cache_bytes = 2000000 }
+            idempotency = { retention = "48h", answers_max = 7 }
         "#;
         let settings = parse(&format!("{head}{FILE}")).unwrap();
         assert_eq!((settings.http(), settings.peer()), ("0.0.0.0:80", "0.0.0.0:81"));
@@ -368,6 +410,8 @@ mod tests {
         assert_eq!(settings.retention_ms, 5_400_005);
         assert_eq!(settings.snapshot_log_bytes, 1_000_000);
         assert_eq!(settings.raft.heartbeat_ms, 100);
+        let keeping = Keeping { retention_ms: 172_800_000, answers_max: 7 };
+        assert_eq!(settings.idempotency.keeping(), keeping);
         assert_eq!(settings.storage.block_cache_bytes, 2_000_000);
         let default = StorageSettings::default().write_buffer_bytes;
         assert_eq!(settings.storage.write_buffer_bytes, default);
@@ -406,6 +450,9 @@ mod tests {
             ("raft = { election_min_ms = 600 }", "election_min_ms"),
             ("raft = { election_max_ms = 5000 }", "election_max_ms"),
             ("raft = { hearbeat_ms = 50 }", "hearbeat_ms"),
+            ("idempotency = { retention = \"999ms\" }", "idempotency.retention"),
+            ("idempotency = { retention = \"31d\" }", "idempotency.retention"),
+            ("idempotency = { keys_max = 1 }", "keys_max"),
             ("storage = { write_buffer_bytes = 1 }", "write_buffer_bytes"),
             ("storage = { block_cache_bytes = 1 }", "block_cache_bytes"),
         ] {

@@ -15,13 +15,16 @@ pub enum Kind {
     NotFound,
     /// The request does not fit what the cluster is now. Nothing was changed.
     Conflict,
+    /// The request's idempotency key was used for another request. Nothing was changed.
+    KeyReused,
     /// The request is larger than allowed.
     TooLarge,
     /// This node has as much work as it takes: try again, here or elsewhere. Nothing was changed.
     Overloaded,
     /// No leader could be reached in time. Nothing was changed.
     Unavailable,
-    /// There is no majority of nodes with space left on their disks. Nothing was changed.
+    /// There is no majority of nodes with space left on their disks, or no room left for what has to
+    /// be kept. Nothing was changed.
     StorageFull,
     /// The command may or may not have been applied: the answer did not come in time.
     Unknown,

@@ -14,8 +14,9 @@ use crate::propose::ForwardReply;
 use crate::query::Filter;
 use crate::raft;
 
+pub use crate::http::idempotency::parse as idempotency_key;
 pub use crate::http::json::{
-    CheckBody, Config, LogEntry, QueryBody, ResetBody, check, entry, query, reset,
+    CheckBody, Config, LogEntry, QueryBody, ResetBody, batch, check, entry, query, reset,
 };
 pub use raft::fuzzing::Stored;
 

@@ -19,6 +19,10 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const BODY_BYTES_DISCARDED_MAX: usize = 8 * BODY_BYTES_MAX;
 /// Nesting of JSON arrays and objects in an audit entry, the entry itself included.
 pub const JSON_DEPTH_MAX: usize = 64;
+/// Checks in one `/check/batch`, entries in one `/log/batch`.
+pub const BATCH_ITEMS_MAX: usize = 1000;
+/// `Idempotency-Key`, without quotes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// `config.requests`: the largest integer that JavaScript holds exactly.
 pub const REQUESTS_MAX: u64 = (1 << 53) - 1;
 /// `config.windowMs`: at least one millisecond.
@@ -105,7 +109,7 @@ pub const PROPOSAL_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const READS_WAITING_MAX: usize = 16 * 1024;
 /// Checks that a node remembers to have been refused, 8 bytes each.
 pub const REFUSALS_REMEMBERED: usize = 256 * 1024;
-/// Commands of one node in one group.
+/// Commands of one node in one group, and changes where one command has several.
 pub const GROUP_COMMANDS_MAX: usize = 1024;
 /// Bytes of commands in one group; a single command may exceed it.
 pub const GROUP_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -127,6 +131,10 @@ pub const GATHER_TIMEOUT: Duration = Duration::from_millis(1);
 pub const RETENTION_MS_MIN: u64 = 1_000;
 /// `retention`: at most ten years, of 365.25 days.
 pub const RETENTION_MS_MAX: u64 = 3_652 * 24 * 60 * 60 * 1000 + 12 * 60 * 60 * 1000;
+/// `idempotency.retention`: at least.
+pub const KEY_RETENTION_MS_MIN: u64 = 1_000;
+/// `idempotency.retention`: at most 30 days, for all that time a key takes its place.
+pub const KEY_RETENTION_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 /// `snapshot_log_bytes`: at least, so that a node is not always making snapshots.
 pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 * 1024;
 /// `storage.block_cache_bytes` and `storage.write_buffer_bytes`: at least.
@@ -146,6 +154,13 @@ pub const TICK_ENTRIES_MAX: usize = 256;
 pub const TICK_READ_ENTRIES: usize = 16;
 /// Audit shards that one tick looks at.
 pub const TICK_SHARDS_MAX: usize = 32;
+/// Idempotency keys that one tick forgets.
+pub const TICK_KEYS_MAX: usize = 256;
+/// How long idempotency keys are kept where the configuration says nothing: a day.
+pub const KEY_RETENTION_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+/// Answers that idempotency keys keep where the configuration says nothing: about 150 bytes of disk
+/// each.
+pub const KEY_ANSWERS_MAX_DEFAULT: u64 = 10_000_000;
 /// Retention of audit entries where the configuration says nothing: 30 days.
 pub const RETENTION_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -254,6 +269,10 @@ const _: () = assert!(
 const _: () = assert!(
     APPEND_BYTES_MAX + BATCH_BYTES_MAX + FORWARD_BYTES_MAX < FRAME_BYTES_MAX,
     "an append with one entry more than its budget must fit into a frame"
+);
+const _: () = assert!(
+    BATCH_ITEMS_MAX <= GROUP_COMMANDS_MAX,
+    "a batch is one command, whose changes a group must have room for"
 );
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
 const _: () = assert!(

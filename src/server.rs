@@ -74,7 +74,7 @@ pub async fn run(
 
     let clock = Arc::new(SystemClock::new());
     let node = open(&settings, clock).await.map_err(|source| data(&settings, source))?;
-    let proposals = propose::start(&node, settings.retention_ms);
+    let proposals = propose::start(&node, settings.retention_ms, settings.idempotency.keeping());
 
     let answers = Arc::new(PeerRequests { node: node.clone(), leader: proposals.leader });
     let listening = peer::listen(peers, settings.cluster.clone(), settings.id, answers);

@@ -39,5 +39,5 @@ macro_rules! targets {
     };
 }
 
-targets!(check_body log_body query_body members_body export_parameters object_path cursor peer_message
-    stored_value machine manifest archive);
+targets!(check_body log_body query_body batch_body members_body export_parameters object_path
+    idempotency_key cursor peer_message stored_value machine manifest archive);

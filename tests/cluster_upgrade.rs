@@ -3,9 +3,10 @@
 
 mod cluster;
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
-use cluster::{Load, Setup, TestCluster, run, wait_until};
+use cluster::{Answer, Load, Setup, TestCluster, check_body, run, wait_until};
 
 /// Workers of a load.
 const WORKERS: usize = 8;
@@ -59,6 +60,40 @@ async fn new_commands_are_used_once_every_node_knows_them_and_no_sooner() {
     let report = cluster.report(2).await.expect("a report");
     let nodes = report["nodes"].as_array().expect("nodes");
     assert!(nodes.iter().all(|node| node["versionMax"] == 3), "{report}");
+}
+
+/// What an earlier build does not know is refused, and nothing is changed, until none is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_batches_are_refused_until_every_node_knows_them() {
+    const NEWEST: &str = "version_max = 4";
+    let mut cluster = TestCluster::start_as(Setup::with(NEW)).await;
+    for id in [1, 2] {
+        restart_as(&mut cluster, id, NEW, NEWEST).await;
+    }
+    all_are_at(&cluster, 3).await;
+    let api = cluster.api().clone();
+    let entry = r#"{"type":"t","action":"keyed"}"#;
+    let keyed = async |id, path: &str, body: &str| {
+        let request = api.request(Method::POST, id, path).header("Idempotency-Key", "k");
+        Answer::of(request.body(body.to_owned())).await.expect("an answer")
+    };
+    let check = check_body("keyed", 1, 600_000);
+    let checks = format!(r#"{{"checks":[{check}]}}"#);
+    for id in cluster.ids() {
+        for (path, body) in [("/log", entry), ("/check", &check), ("/check/batch", &checks)] {
+            keyed(id, path, body).await.problem(503, "not_yet_supported");
+        }
+        api.post(id, "/check/batch", checks.clone()).await.problem(503, "not_yet_supported");
+    }
+    assert_eq!(api.query(1, &json!({"action": "keyed"})).await["count"], 0);
+    restart_as(&mut cluster, 3, NEW, NEWEST).await;
+    all_are_at(&cluster, 4).await;
+    for id in cluster.ids() {
+        assert_eq!(keyed(id, "/log", entry).await.status, 200);
+        keyed(id, "/check", &check).await.admitted(1, 0);
+    }
+    assert_eq!(api.query(1, &json!({"action": "keyed"})).await["count"], 1);
+    cluster.equal_state().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,28 +9,37 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::Payload;
+use super::idempotency::{self, KeyHeader, Scope as KeyScope};
 use super::objects::Shard;
 use super::{Api, error, json, json_response};
 use crate::bindings::Binding;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
-use crate::machine::{Draft, Outcome, Request, ShardRef};
+use crate::machine::{Change, Draft, IdempotencyKey, Outcome, Request, ShardRef};
 use crate::query::{Cursor, Page, Scope, page};
 
 /// `POST /log`: into the shard of the day on which the leader stamps the entry.
-pub(super) async fn log(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
-    let namespace = &binding(&api)?.namespace;
-    let day = ShardRef::Day { namespace: namespace.id(), key: *namespace.key() };
-    append(&api, day, body.parse(json::entry)?).await
+///
+/// The key's scope is not that shard: sent again after midnight, the entry is the same.
+pub(super) async fn log(
+    State(api): State<Arc<Api>>,
+    header: KeyHeader,
+    body: Payload,
+) -> Result<Response> {
+    let binding = binding(&api)?;
+    let key = header.key(|| KeyScope::Root(binding.namespace.id(), "/log"), &body);
+    append(&api, key, draft(today(binding), body.parse(json::entry)?)).await
 }
 
 /// `POST /do/{binding}/…/log`: into the path's shard.
 pub(super) async fn log_object(
     State(api): State<Arc<Api>>,
     Shard { object, key }: Shard,
+    header: KeyHeader,
     body: Payload,
 ) -> Result<Response> {
-    append(&api, ShardRef::Object { object, key }, body.parse(json::entry)?).await
+    let once = header.key(|| KeyScope::Object(&object), &body);
+    append(&api, once, draft(ShardRef::Object { object, key }, body.parse(json::entry)?)).await
 }
 
 /// `POST /query`: over all shards that the time range touches.
@@ -55,15 +64,34 @@ pub(super) fn binding(api: &Api) -> Result<&Binding> {
     })
 }
 
-async fn append(api: &Api, shard: ShardRef, entry: json::LogEntry) -> Result<Response> {
-    let draft = Draft { shard, terms: entry.terms, members: entry.members };
-    match api.proposer.propose(Request::Log(draft)).await? {
+/// The shard of the day on which the leader stamps an entry.
+pub(super) fn today(binding: &Binding) -> ShardRef {
+    let namespace = &binding.namespace;
+    ShardRef::Day { namespace: namespace.id(), key: *namespace.key() }
+}
+
+/// An entry for `shard`.
+pub(super) fn draft(shard: ShardRef, entry: json::LogEntry) -> Draft {
+    Draft { shard, terms: entry.terms, members: entry.members }
+}
+
+async fn append(api: &Api, key: Option<IdempotencyKey>, draft: Draft) -> Result<Response> {
+    let (outcome, replayed) = match key {
+        None => (api.proposer.propose(Request::Log(draft)).await?, false),
+        Some(_) => idempotency::only(api.proposer.change(key, vec![Change::Log(draft)]).await?)?,
+    };
+    match outcome {
         Outcome::Logged { id } => {
-            let id = Uuid::from_bytes(id);
-            Ok(json_response(format!(r#"{{"success":true,"id":"{}"}}"#, id.hyphenated())))
+            let response = json_response(format!("{{{}}}", members(id)));
+            Ok(idempotency::mark(response, replayed))
         }
         other => Err(error::unexpected(&other)),
     }
+}
+
+/// The members of the answer to an entry.
+pub(super) fn members(id: [u8; 16]) -> String {
+    format!(r#""success":true,"id":"{}""#, Uuid::from_bytes(id).hyphenated())
 }
 
 async fn read(api: &Api, scope: Scope, body: json::QueryBody) -> Result<Response> {

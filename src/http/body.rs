@@ -15,6 +15,16 @@ use crate::limits;
 pub(super) struct Payload(Bytes);
 
 impl Payload {
+    #[cfg(test)]
+    pub(super) fn of(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// The body as it came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// What `parse` makes of the body, which nobody has any more then: it lies in the connection's
     /// buffer, and if it were kept while its command waits, hyper would take another one for what may
     /// come next.

@@ -11,10 +11,12 @@ use axum::response::Response;
 use chrono::{DateTime, SecondsFormat};
 
 use super::body::Payload;
+use super::idempotency::{self, KeyHeader, Scope};
 use super::objects::Limiter;
 use super::{Api, error, json, json_response};
+use crate::bindings::Binding;
 use crate::error::{Error, Kind, Result};
-use crate::machine::{Check, Decision, ObjectRef, Outcome, Request, Reset};
+use crate::machine::{Change, Check, Decision, IdempotencyKey, ObjectRef, Outcome, Request, Reset};
 
 /// `X-RateLimit-Limit`: the limit that was applied.
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -24,78 +26,115 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// `POST /check`: the limiter is the one of the body's `type` and `identifier`.
-pub(super) async fn check(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    header: KeyHeader,
+    body: Payload,
+) -> Result<Response> {
+    let binding = binding(&api)?;
+    let key = header.key(|| Scope::Root(binding.namespace.id(), "/check"), &body);
     let body = body.parse(json::check)?;
-    let object = limiter(&api, body.type_.as_deref(), &body.identifier)?;
-    decide(&api, object, body).await
+    let object = limiter(binding, body.type_.as_deref(), &body.identifier);
+    decide(&api, key, object, body).await
 }
 
 /// `POST /do/{binding}/…/check`: the limiter is the path's, whatever the body's `type`.
 pub(super) async fn check_object(
     State(api): State<Arc<Api>>,
     Limiter(object): Limiter,
+    header: KeyHeader,
     body: Payload,
 ) -> Result<Response> {
-    decide(&api, object, body.parse(json::check)?).await
+    let key = header.key(|| Scope::Object(&object), &body);
+    decide(&api, key, object, body.parse(json::check)?).await
 }
 
 /// `POST /reset`: the limiter is the one of the body's `type` and `identifier`.
-pub(super) async fn reset(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
+pub(super) async fn reset(
+    State(api): State<Arc<Api>>,
+    header: KeyHeader,
+    body: Payload,
+) -> Result<Response> {
+    let binding = binding(&api)?;
+    let key = header.key(|| Scope::Root(binding.namespace.id(), "/reset"), &body);
     let body = body.parse(json::reset)?;
-    let object = limiter(&api, body.type_.as_deref(), &body.identifier)?;
-    forget(&api, object, body).await
+    let object = limiter(binding, body.type_.as_deref(), &body.identifier);
+    forget(&api, key, object, body).await
 }
 
 /// `POST /do/{binding}/…/reset`: the limiter is the path's, whatever the body's `type`.
 pub(super) async fn reset_object(
     State(api): State<Arc<Api>>,
     Limiter(object): Limiter,
+    header: KeyHeader,
     body: Payload,
 ) -> Result<Response> {
-    forget(&api, object, body.parse(json::reset)?).await
+    let key = header.key(|| Scope::Object(&object), &body);
+    forget(&api, key, object, body.parse(json::reset)?).await
 }
 
-/// Guide, "Naming Strategies": the limiter is named `type:identifier`, or by the identifier alone.
-fn limiter(api: &Api, type_: Option<&str>, identifier: &str) -> Result<ObjectRef> {
-    let binding = api.bindings.limiter().ok_or_else(|| {
+/// The binding whose limiters the root's routes ask.
+pub(super) fn binding(api: &Api) -> Result<&Binding> {
+    api.bindings.limiter().ok_or_else(|| {
         Error::new(Kind::NotFound, "not_found", "no binding of the class RateLimiter")
-    })?;
-    Ok(match type_ {
-        Some(type_) => binding.namespace.object(&format!("{type_}:{identifier}")),
-        None => binding.namespace.object(identifier),
     })
 }
 
-async fn decide(api: &Api, object: ObjectRef, body: json::CheckBody) -> Result<Response> {
+/// Guide, "Naming Strategies": the limiter is named `type:identifier`, or by the identifier alone.
+pub(super) fn limiter(binding: &Binding, type_: Option<&str>, identifier: &str) -> ObjectRef {
+    match type_ {
+        Some(type_) => binding.namespace.object(&format!("{type_}:{identifier}")),
+        None => binding.namespace.object(identifier),
+    }
+}
+
+async fn decide(
+    api: &Api,
+    key: Option<IdempotencyKey>,
+    object: ObjectRef,
+    body: json::CheckBody,
+) -> Result<Response> {
     let json::CheckBody { identifier, config: json::Config { requests, window_ms }, .. } = body;
     let check = Check { object, identifier, requests, window_ms };
-    match api.proposer.check(check).await? {
-        Outcome::Checked(decision) => answer(&decision),
+    let (outcome, replayed) = match key {
+        None => (api.proposer.check(check).await?, false),
+        Some(key) => idempotency::only(api.proposer.check_once(check, key).await?)?,
+    };
+    match outcome {
+        Outcome::Checked(decision) => Ok(idempotency::mark(answer(&decision)?, replayed)),
         other => Err(error::unexpected(&other)),
     }
 }
 
-async fn forget(api: &Api, object: ObjectRef, body: json::ResetBody) -> Result<Response> {
+async fn forget(
+    api: &Api,
+    key: Option<IdempotencyKey>,
+    object: ObjectRef,
+    body: json::ResetBody,
+) -> Result<Response> {
     let reset = Reset { object, identifier: body.identifier };
-    match api.proposer.propose(Request::Reset(reset)).await? {
-        Outcome::Reset => Ok(json_response(br#"{"success":true}"#.as_slice())),
+    let (outcome, replayed) = match key {
+        None => (api.proposer.propose(Request::Reset(reset)).await?, false),
+        Some(_) => {
+            let changes = vec![Change::Reset(reset)];
+            idempotency::only(api.proposer.change(key, changes).await?)?
+        }
+    };
+    match outcome {
+        Outcome::Reset => {
+            let response = json_response(br#"{"success":true}"#.as_slice());
+            Ok(idempotency::mark(response, replayed))
+        }
         other => Err(error::unexpected(&other)),
     }
 }
 
 /// The answer to a check, written by hand: this is the hot path.
 fn answer(decision: &Decision) -> Result<Response> {
-    let Decision { allowed, limit, remaining, reset_ms, now_ms } = *decision;
+    let Decision { limit, remaining, reset_ms, .. } = *decision;
     let mut body = Vec::with_capacity(112);
-    write!(body, r#"{{"allowed":{allowed},"remaining":{remaining},"resetTime":{reset_ms}"#)
-        .expect("a Vec takes every write");
-    let mut retry_after = None;
-    if !allowed {
-        // A window that ends in the very next moment is still a second to a client.
-        let seconds = reset_ms.saturating_sub(now_ms).div_ceil(1000).max(1);
-        write!(body, r#","retryAfter":{seconds}"#).expect("a Vec takes every write");
-        retry_after = Some(seconds);
-    }
+    body.push(b'{');
+    let retry_after = members(&mut body, decision);
     body.push(b'}');
 
     let mut response = Response::new(Body::from(body));
@@ -109,6 +148,21 @@ fn answer(decision: &Decision) -> Result<Response> {
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     }
     Ok(response)
+}
+
+/// Appends the members of the answer to a check; gives the seconds after which a refused client may
+/// try again.
+pub(super) fn members(body: &mut Vec<u8>, decision: &Decision) -> Option<u64> {
+    let Decision { allowed, remaining, reset_ms, now_ms, .. } = *decision;
+    write!(body, r#""allowed":{allowed},"remaining":{remaining},"resetTime":{reset_ms}"#)
+        .expect("a Vec takes every write");
+    if allowed {
+        return None;
+    }
+    // A window that ends in the very next moment is still a second to a client.
+    let seconds = reset_ms.saturating_sub(now_ms).div_ceil(1000).max(1);
+    write!(body, r#","retryAfter":{seconds}"#).expect("a Vec takes every write");
+    Some(seconds)
 }
 
 /// `2021-10-18T12:00:00.000Z`.

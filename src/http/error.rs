@@ -25,6 +25,7 @@ fn status(kind: Kind) -> StatusCode {
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Overloaded | Kind::Unavailable | Kind::Unknown => StatusCode::SERVICE_UNAVAILABLE,
         Kind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,6 +82,14 @@ impl IntoResponse for Error {
     }
 }
 
+/// The problem of one item of a batch.
+pub(super) fn of_item(error: &Error) -> Vec<u8> {
+    if error.kind == Kind::Internal {
+        tracing::error!(code = error.code, "an item of a batch failed: {}", error.message);
+    }
+    problem(status(error.kind), error.code, &error.message)
+}
+
 /// The answer to a path that no route has.
 pub(super) async fn no_route(uri: Uri) -> Error {
     Error::new(Kind::NotFound, "not_found", format!("there is no route {}", uri.path()))
@@ -112,6 +121,17 @@ pub(super) fn unexpected(outcome: &Outcome) -> Error {
         Outcome::Refused(Refusal::OtherClass) => {
             Error::invalid("other_class", "the object holds the state of another class")
         }
+        Outcome::Refused(Refusal::KeyReused) => Error::new(
+            Kind::KeyReused,
+            "idempotency_key_reused",
+            "the idempotency key was used for another request; nothing was changed",
+        ),
+        Outcome::Refused(Refusal::KeysFull) => Error::new(
+            Kind::StorageFull,
+            "idempotency_keys_full",
+            "as many answers of idempotency keys are kept as idempotency.answers_max allows; \
+             nothing was changed",
+        ),
         _ => Error::internal(format!("a command came to {outcome:?}")),
     }
 }

@@ -8,10 +8,12 @@
 mod admin;
 mod audit;
 mod backup;
+mod batch;
 mod body;
 mod check;
 mod error;
 mod export;
+pub(crate) mod idempotency;
 pub(crate) mod json;
 mod linger;
 pub(crate) mod objects;
@@ -77,18 +79,22 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/check", post(check::check))
+        .route("/check/batch", post(batch::check))
         .route("/reset", post(check::reset))
         .route("/log", post(audit::log))
+        .route("/log/batch", post(batch::log))
         .route("/query", post(audit::query))
         .route("/export", get(export::export).layer(gzip()))
         .route("/do/{binding}/name/{name}/check", post(check::check_object))
         .route("/do/{binding}/name/{name}/reset", post(check::reset_object))
         .route("/do/{binding}/name/{name}/log", post(audit::log_object))
+        .route("/do/{binding}/name/{name}/log/batch", post(batch::log_object))
         .route("/do/{binding}/name/{name}/query", post(audit::query_object))
         .route("/do/{binding}/name/{name}/export", get(export::export_object).layer(gzip()))
         .route("/do/{binding}/id/{id}/check", post(check::check_object))
         .route("/do/{binding}/id/{id}/reset", post(check::reset_object))
         .route("/do/{binding}/id/{id}/log", post(audit::log_object))
+        .route("/do/{binding}/id/{id}/log/batch", post(batch::log_object))
         .route("/do/{binding}/id/{id}/query", post(audit::query_object))
         .route("/do/{binding}/id/{id}/export", get(export::export_object).layer(gzip()))
         .route("/healthz", get(admin::healthz))

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::machine::{Namespace, VERSION_MAX};
+use crate::machine::{Keeping, Namespace, VERSION_MAX};
 use crate::peer::Tcp;
 use crate::propose;
 use crate::raft::{NodeAddress, RaftSettings};
@@ -64,7 +64,7 @@ async fn lonely_node(dir: &Path) -> Node {
 async fn ask(method: Method, path: &str, body: impl Into<Body>) -> Response {
     let dir = tempfile::tempdir().unwrap();
     let node = lonely_node(dir.path()).await;
-    let proposals = propose::start(&node, 1_000);
+    let proposals = propose::start(&node, 1_000, Keeping::default());
     let bindings = Bindings::default_for("script");
     let api = Api::new(proposals.proposer, node.reads().clone(), node, bindings);
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
@@ -98,6 +98,8 @@ async fn a_path_without_a_route_is_404() {
         "/do/AUDIT_LOGGER/name/a/check",
         "/do/AUDIT_LOGGER/name/a/reset",
         "/do/RATE_LIMITER/name/a/log",
+        "/do/RATE_LIMITER/name/a/log/batch",
+        "/do/RATE_LIMITER/name/a/check/batch",
         "/do/RATE_LIMITER/name/a/query",
     ] {
         let response = ask(Method::POST, path, "{}").await;
@@ -110,7 +112,16 @@ async fn a_path_without_a_route_is_404() {
 
 #[tokio::test]
 async fn another_method_is_405_and_told_which_are_allowed() {
-    for path in ["/check", "/reset", "/log", "/query", "/do/RATE_LIMITER/name/a/check"] {
+    for path in [
+        "/check",
+        "/check/batch",
+        "/reset",
+        "/log",
+        "/log/batch",
+        "/query",
+        "/do/RATE_LIMITER/name/a/check",
+        "/do/AUDIT_LOGGER/name/a/log/batch",
+    ] {
         let response = ask(Method::GET, path, "").await;
         assert_eq!(header(&response, "allow"), "POST");
         assert_problem(response, 405, "method_not_allowed").await;
@@ -136,7 +147,16 @@ async fn a_body_too_large_is_413_whether_it_says_its_length_or_not() {
 
 #[tokio::test]
 async fn a_body_that_is_no_json_is_400() {
-    for path in ["/check", "/reset", "/log", "/query", "/do/AUDIT_LOGGER/name/a/log"] {
+    for path in [
+        "/check",
+        "/check/batch",
+        "/reset",
+        "/log",
+        "/log/batch",
+        "/query",
+        "/do/AUDIT_LOGGER/name/a/log",
+        "/do/AUDIT_LOGGER/name/a/log/batch",
+    ] {
         for body in ["", "{", "null", "[]"] {
             let response = ask(Method::POST, path, body).await;
             assert_eq!(response.status(), 400, "{path} {body}");

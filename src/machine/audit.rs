@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::command::{Append, Field, Terms};
 use super::keys::{self, Alarm};
 use super::object::{ObjectRecord, ObjectState, Shard};
-use super::outcome::{Outcome, Refusal, Ticked};
+use super::outcome::{Answer, Refusal, Ticked};
 use super::table::{Overlay, Table};
 use crate::codec;
 use crate::limits;
@@ -81,14 +81,14 @@ pub(super) fn append(
     now_ms: u64,
     shards: &mut u64,
     append: &Append,
-) -> io::Result<Outcome> {
+) -> io::Result<Answer> {
     let object = keys::object(&append.object);
     let mut record = match rows.get(Table::Object, &object)? {
         Some(value) => codec::decode::<ObjectRecord>(&value)?,
         None => open(rows, now_ms, shards, &object),
     };
     let ObjectState::Shard(shard) = &mut record.state else {
-        return Ok(Outcome::Refused(Refusal::OtherClass));
+        return Ok(Answer::Refused(Refusal::OtherClass));
     };
     // A shard by date may have been made by its name or its id, before anyone came by the day.
     if shard.day.is_none()
@@ -113,7 +113,7 @@ pub(super) fn append(
     shard.last_ms = now_ms;
     shard.bytes += append.body.len() as u64;
     rows.put(Table::Object, object, codec::encode(&record));
-    Ok(Outcome::Logged { id: append.id })
+    Ok(Answer::Logged { id: append.id })
 }
 
 /// A new shard for its first entry.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::object::{NamespaceId, ObjectRef};
-use super::version::VERSION_MIN;
+use super::version::{VERSION_CHANGES, VERSION_MIN};
 
 /// One log entry: everything the leader proposed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,13 @@ pub enum Command {
         /// See [`super::VERSION_MAX`].
         version: u8,
     },
+    /// Carries several changes out, or some once for a key. From [`VERSION_CHANGES`] on.
+    Changes {
+        /// Under which key they are carried out once; without one they always are.
+        once: Option<Once>,
+        /// In the order in which they are carried out.
+        changes: Vec<Change<Append>>,
+    },
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -92,6 +99,24 @@ pub enum Stamped<'a> {
         /// See [`super::VERSION_MAX`].
         version: u8,
     },
+    /// See [`Command::Changes`].
+    Changes {
+        /// See [`Command::Changes`].
+        once: Option<Once>,
+        /// See [`Command::Changes`].
+        changes: Vec<StampedChange<'a>>,
+    },
+}
+
+/// A [`Change`] on its way into the log, as [`Stamped`] is a [`Command`].
+#[derive(Debug, Serialize)]
+pub enum StampedChange<'a> {
+    /// See [`Change::Check`].
+    Check(&'a Check),
+    /// See [`Change::Reset`].
+    Reset(&'a Reset),
+    /// See [`Change::Log`].
+    Log(Append),
 }
 
 impl Stamped<'_> {
@@ -105,6 +130,7 @@ impl Stamped<'_> {
             | Self::Tick(_) => VERSION_MIN,
             // Who does not know the version that is raised to must not go on.
             Self::Raise { version } => *version,
+            Self::Changes { .. } => VERSION_CHANGES,
         }
     }
 }
@@ -130,6 +156,54 @@ pub enum Request {
         /// See [`super::VERSION_MAX`].
         version: u8,
     },
+    /// See [`Command::Changes`].
+    Changes {
+        /// The client's key, if it sent one.
+        key: Option<IdempotencyKey>,
+        /// See [`Command::Changes`].
+        changes: Vec<Change<Draft>>,
+    },
+}
+
+/// One of several changes. `L` is an entry: [`Draft`] on the way to the leader, [`Append`] in the
+/// log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change<L = Draft> {
+    /// Counts one request against a limiter, if it is within the limit.
+    Check(Check),
+    /// Forgets what was counted.
+    Reset(Reset),
+    /// Appends an entry to an audit shard.
+    Log(L),
+}
+
+/// A client's idempotency key, and for what it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// A hash of the key and of where it was sent: of two requests with the same one, the second is
+    /// the first again.
+    pub id: [u8; 16],
+    /// A hash of the request: with another one the key was used for something else.
+    pub fingerprint: [u8; 16],
+}
+
+/// What the leader stamps on changes that are carried out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// For which key.
+    pub key: IdempotencyKey,
+    /// How long what they came to is kept.
+    pub keeping: Keeping,
+}
+
+/// How long, and how many, answers of keys are kept. The leader's settings, which the command
+/// carries: so all replicas keep the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeping {
+    /// From the first time on, in ms.
+    pub retention_ms: u64,
+    /// Answers of all keys together: with so many, a new key is refused.
+    pub answers_max: u64,
 }
 
 /// Guide, "POST /check": a fixed window that starts at the first admitted request.
@@ -249,13 +323,33 @@ mod tests {
             body: Bytes::from_static(b"{}"),
         };
         let tick = Tick { retention_ms: 8 };
+        let key = IdempotencyKey { id: [9; 16], fingerprint: [10; 16] };
+        let once = Once { key, keeping: Keeping { retention_ms: 11, answers_max: 12 } };
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
             (Stamped::Check(&check), Command::Check(check.clone())),
             (Stamped::Reset(&reset), Command::Reset(reset.clone())),
-            (Stamped::Append(append.clone()), Command::Append(append)),
+            (Stamped::Append(append.clone()), Command::Append(append.clone())),
             (Stamped::Tick(&tick), Command::Tick(tick.clone())),
             (Stamped::Raise { version: 9 }, Command::Raise { version: 9 }),
+            (
+                Stamped::Changes {
+                    once: Some(once),
+                    changes: vec![
+                        StampedChange::Check(&check),
+                        StampedChange::Reset(&reset),
+                        StampedChange::Log(append.clone()),
+                    ],
+                },
+                Command::Changes {
+                    once: Some(once),
+                    changes: vec![
+                        Change::Check(check.clone()),
+                        Change::Reset(reset.clone()),
+                        Change::Log(append.clone()),
+                    ],
+                },
+            ),
         ] {
             let read: Command = codec::decode(&codec::encode(&stamped)).unwrap();
             assert_eq!(read, command);

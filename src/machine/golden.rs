@@ -9,6 +9,7 @@
 //! | `check ID limit=3 window=1000 [object=NAME]` | the object is named like the identifier |
 //! | `reset ID [object=NAME]` | |
 //! | `append NAME [day=n] [type=…] [action=…] [user=…] [ip=…] [body=…]` | `nameless=true`: by the id alone |
+//! | … `[key=NAME] [request=NAME] [keep=ms] [most=n]` | any of these three, once for the key |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
 //! | `begin`, `apply` | what stands between them is one batch |
@@ -21,7 +22,8 @@
 //! for `open` and `tick`), `q=` the group's number (the next of the session), `below=` the groups
 //! that were answered, `repeat=n` for n commands in one group, of identifiers or, with
 //! `spread=true`, of objects that are numbered. In a batch, `at=` stands with `begin`. The tag `[with]` puts a command into the group
-//! before it, and `[effects]` shows what is written.
+//! before it, and `[effects]` shows what is written. With `key=` or `together=true` what is repeated is the same, in
+//! one command; with `apart=true` it has keys of its own, which are numbered.
 //!
 //! After every batch the tables must be sound ([`assert_sound`]).
 
@@ -34,6 +36,7 @@ use bytes::Bytes;
 use goldenscript::{ArgumentConsumer, Context};
 
 use super::audit::EntryRecord;
+use super::idempotency::{KeyRecord, KeysRecord};
 use super::invariants::assert_sound;
 use super::limiter::Cell;
 use super::memory::Memory;
@@ -146,14 +149,19 @@ impl Runner {
         let subject = args.next_pos().ok_or("of whom?")?;
         let repeat = number(args, "repeat")?;
         let spread = args.take_key("spread").is_some();
+        let apart = args.take_key("apart").is_some();
+        let together = args.take_key("together").is_some();
+        let once = take_once(args)?;
+        let is_one = !apart && (together || once.is_some());
         let options: BTreeMap<&str, &str> =
             ["object", "limit", "window", "body", "day", "nameless"]
                 .into_iter()
                 .chain(FIELDS)
                 .filter_map(|key| Some((key, args.take_key(key)?)))
                 .collect();
-        let numbered = |i: u64| repeat.map_or(subject.to_owned(), |_| format!("{subject}-{i}"));
-        (0..repeat.unwrap_or(1))
+        let repeated = repeat.filter(|_| !is_one);
+        let numbered = |i: u64| repeated.map_or(subject.to_owned(), |_| format!("{subject}-{i}"));
+        let commands: Result<Vec<_>> = (0..repeat.unwrap_or(1))
             .map(|i| match name {
                 "check" | "reset" => {
                     let object = options.get("object").map_or(subject, |name| *name);
@@ -167,7 +175,26 @@ impl Runner {
                 }
                 _ => Err(format!("there is no command {name}").into()),
             })
-            .collect()
+            .collect();
+        if !is_one && !apart {
+            return commands;
+        }
+        let changes = commands?.into_iter().map(|command| match command {
+            Command::Check(check) => Change::Check(check),
+            Command::Reset(reset) => Change::Reset(reset),
+            Command::Append(append) => Change::Log(append),
+            other => panic!("{other:?} is no change"),
+        });
+        if is_one {
+            return Ok(vec![Command::Changes { once, changes: changes.collect() }]);
+        }
+        let once = once.ok_or("apart from what?")?;
+        let numbered = changes.enumerate().map(|(i, change)| {
+            let id = padded(&format!("{}-{i}", text(&once.key.id)));
+            let once = Once { key: IdempotencyKey { id, ..once.key }, ..once };
+            Command::Changes { once: Some(once), changes: vec![change] }
+        });
+        Ok(numbered.collect())
     }
 
     fn object(&mut self, name: &str) -> ObjectRef {
@@ -292,10 +319,8 @@ impl Runner {
 
     fn show_effects(&self, output: &mut String, effects: &Effects) -> Result<()> {
         // The machine's registers are written with every batch that is applied.
-        let writes = effects
-            .writes
-            .iter()
-            .filter(|write| !matches!(write, Write::Put { table: Table::Register, .. }));
+        let is_shown = |write: &&Write| !matches!(write, Write::Put { table: Table::Register, key, .. } if key == keys::MACHINE);
+        let writes = effects.writes.iter().filter(is_shown);
         let before = output.len();
         for write in writes {
             match write {
@@ -358,10 +383,19 @@ impl Runner {
     fn row(&self, table: Table, key: &[u8], value: &[u8]) -> Result<String> {
         let key = self.key(table, key);
         let value = match table {
+            Table::Register if key == "keys" => {
+                let KeysRecord { answers, from_ms } = codec::decode(value)?;
+                format!("answers={answers} from={from_ms}")
+            }
             Table::Register => {
                 let registers: Registers = codec::decode(value)?;
                 let Registers { now_ms, sessions, shards, .. } = registers;
                 format!("now={now_ms} sessions={sessions} shards={shards}")
+            }
+            Table::Alarm if !value.is_empty() => {
+                let KeyRecord { fingerprint, expires_ms, answers } = codec::decode(value)?;
+                let answers: Vec<_> = answers.iter().map(show_kept).collect();
+                format!("of={} expires={expires_ms} {}", text(&fingerprint), answers.join("; "))
             }
             Table::Object => show_object(&codec::decode(value)?),
             Table::Cell => {
@@ -392,11 +426,18 @@ impl Runner {
         match table {
             Table::Register => String::from_utf8_lossy(key).into_owned(),
             Table::Object | Table::Cell => self.subject(key),
-            Table::Alarm => {
-                let kind = ["window", "shard"][usize::from(key[0])];
-                let (at_ms, subject) = keys::split_alarm(key).unwrap();
-                format!("{kind} {at_ms} {}", self.subject(subject))
-            }
+            Table::Alarm => match keys::split_kept(key) {
+                Some(id) => format!("kept {}", text(&id)),
+                None => {
+                    let kind = ["window", "shard", "key"][usize::from(key[0])];
+                    let (at_ms, subject) = keys::split_alarm(key).unwrap();
+                    let subject = match kind {
+                        "key" => text(subject),
+                        _ => self.subject(subject),
+                    };
+                    format!("{kind} {at_ms} {subject}")
+                }
+            },
             Table::Entry | Table::Answer => format!("{}/{}", number(0), number(8)),
             Table::Index => {
                 let (field, value) = (FIELDS[usize::from(key[8])], &self.values[&number(9)]);
@@ -425,6 +466,31 @@ fn number(args: &mut ArgumentConsumer, key: &str) -> Result<Option<u64>> {
     Ok(args.take_key(key).map(str::parse).transpose()?)
 }
 
+/// Under which key, if any, and for which request; both are the names themselves and no hashes.
+fn take_once(args: &mut ArgumentConsumer) -> Result<Option<Once>> {
+    let Some(name) = args.take_key("key") else { return Ok(None) };
+    let fingerprint = args.take_key("request").unwrap_or("request");
+    let key = IdempotencyKey { id: padded(name), fingerprint: padded(fingerprint) };
+    let retention_ms = number(args, "keep")?.unwrap_or(1000);
+    let answers_max = number(args, "most")?.unwrap_or(1000);
+    Ok(Some(Once { key, keeping: Keeping { retention_ms, answers_max } }))
+}
+
+fn padded(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes
+}
+
+/// The name in [`padded`] bytes.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
+fn show_kept(answer: &Option<Answer>) -> String {
+    answer.map_or("nothing".to_owned(), |answer| show_outcome(&answer.into()))
+}
+
 fn show_outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::SessionOpened { session } => format!("session {session}"),
@@ -440,6 +506,13 @@ fn show_outcome(outcome: &Outcome) -> String {
         }
         Outcome::Refused(refusal) => format!("not carried out: {refusal:?}"),
         Outcome::Raised { version } => format!("raised to {version}"),
+        Outcome::Changed(answered) => {
+            let show = |Answered { answer, replayed }: &Answered| {
+                let replayed = if *replayed { "replayed: " } else { "" };
+                format!("{replayed}{}", show_outcome(&(*answer).into()))
+            };
+            answered.iter().map(show).collect::<Vec<_>>().join("; ")
+        }
     }
 }
 

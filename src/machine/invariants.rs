@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::audit::EntryRecord;
+use super::idempotency::KeyRecord;
 use super::keys::{self, Alarm};
 use super::limiter::Cell;
 use super::memory::Memory;
@@ -21,6 +22,7 @@ pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
         "a tick begins to look at the first alarm or before"
     );
     assert_shards(rows, &shards);
+    assert_keys(machine, rows);
 }
 
 type Limiters = BTreeMap<Vec<u8>, u64>;
@@ -91,6 +93,29 @@ fn assert_shards(rows: &Memory, shards: &Shards) {
     let found: BTreeMap<Vec<u8>, Vec<u8>> =
         rows.table(Table::Day).map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
     assert_eq!(found, days, "the days are those of the shards");
+}
+
+/// An idempotency key has one alarm and an alarm one key; something is kept, and it is counted.
+fn assert_keys(machine: &Machine, rows: &Memory) {
+    let mut expected = BTreeSet::new();
+    let mut answers = 0;
+    let (from, _) = keys::all_kept();
+    for (row, value) in rows.table(Table::Alarm).filter(|(row, _)| row[0] >= from[0]) {
+        let id = keys::split_kept(row).expect("nothing stands behind what keys keep");
+        let record: KeyRecord = codec::decode(value).unwrap();
+        assert!(record.answers.iter().any(Option::is_some), "a key keeps something");
+        let mut kept = record.answers.iter().flatten();
+        assert!(kept.all(|answer| answer.has_changed()), "no refusal is kept");
+        expected.insert(keys::alarm(Alarm::Key, record.expires_ms, &id));
+        answers += record.answers.len() as u64;
+    }
+    assert_eq!(alarms(rows, Alarm::Key), expected, "a key has one alarm, an alarm one key");
+    assert_eq!(machine.keys.answers, answers, "the room of all keys");
+    let from_ms = machine.keys.from_ms;
+    assert!(
+        expected.iter().all(|key| keys::split_alarm(key).unwrap().0 >= from_ms),
+        "one looks for keys that are due from the first of them on"
+    );
 }
 
 fn alarms(rows: &Memory, kind: Alarm) -> BTreeSet<Vec<u8>> {

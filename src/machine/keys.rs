@@ -3,11 +3,13 @@
 //!
 //! | table | key | bytes |
 //! |---|---|---|
-//! | register | `"machine"` | 7 |
+//! | register | `"machine"`, `"version"`, `"keys"` | 4 or 7 |
 //! | object | namespace ‖ id | 8 + 16 |
 //! | cell | namespace ‖ id ‖ identifier | 8 + 16 + n |
 //! | alarm (window) | `0` ‖ due ms ‖ cell key | 1 + 8 + 24 + n |
 //! | alarm (shard) | `1` ‖ oldest entry's ms ‖ object key | 1 + 8 + 24 |
+//! | alarm (idempotency key) | `2` ‖ due ms ‖ key | 1 + 8 + 16 |
+//! | alarm (what such a key keeps) | `3` ‖ key | 1 + 16 |
 //! | entry | shard ‖ sequence | 8 + 8 |
 //! | index | shard ‖ field ‖ term ‖ sequence | 8 + 1 + 8 + 8 |
 //! | day | namespace ‖ day | 8 + 4 |
@@ -21,6 +23,8 @@ use super::object::{NamespaceId, ObjectRef};
 pub const MACHINE: &[u8] = b"machine";
 /// The register of the version of commands; without it the log holds those of the first builds.
 pub const VERSION: &[u8] = b"version";
+/// The register of the idempotency keys; without it there has been none.
+pub const KEYS: &[u8] = b"keys";
 
 /// What an alarm row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +33,12 @@ pub enum Alarm {
     Window = 0,
     /// A shard whose oldest entry is of the row's time, and is due when the retention is over.
     Shard = 1,
+    /// An idempotency key that is forgotten at the row's time.
+    Key = 2,
 }
+
+/// The first byte of what an idempotency key keeps, behind all alarms.
+const KEPT: u8 = 3;
 
 /// Bytes of an object's key.
 pub const OBJECT_BYTES: usize = 24;
@@ -54,6 +63,21 @@ pub fn alarm(kind: Alarm, at_ms: u64, subject: &[u8]) -> Vec<u8> {
 /// The alarms of `kind` from `from_ms` up to and including `to_ms`, as a range.
 pub fn alarms_between(kind: Alarm, from_ms: u64, to_ms: u64) -> (Vec<u8>, Vec<u8>) {
     (alarm(kind, from_ms, &[]), alarm(kind, to_ms.saturating_add(1), &[]))
+}
+
+/// `3 ‖ key`
+pub fn kept(key: &[u8; 16]) -> Vec<u8> {
+    [&[KEPT][..], key].concat()
+}
+
+/// What all idempotency keys keep, as a range.
+pub fn all_kept() -> (Vec<u8>, Vec<u8>) {
+    (vec![KEPT], vec![KEPT + 1])
+}
+
+/// The idempotency key of a row that [`kept`] names.
+pub fn split_kept(key: &[u8]) -> Option<[u8; 16]> {
+    key.strip_prefix(&[KEPT])?.try_into().ok()
 }
 
 /// The time in an alarm key, and what it is about.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Check, Reset};
 use super::keys::{self, Alarm};
 use super::object::{ObjectRecord, ObjectRef, ObjectState};
-use super::outcome::{Decision, Outcome, Refusal};
+use super::outcome::{Answer, Decision, Refusal};
 use super::table::{Overlay, Table, View};
 use crate::codec;
 
@@ -44,7 +44,7 @@ impl Cell {
 }
 
 /// Decides one check at `now_ms`.
-pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Result<Outcome> {
+pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Result<Answer> {
     let key = keys::cell(&check.object, &check.identifier);
     let cell = read(rows, &key)?;
     let open = cell.filter(|cell| cell.is_open(now_ms, check.window_ms));
@@ -56,7 +56,7 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Resul
             // the cell has to stay until then.
             rows.put(Table::Cell, key, codec::encode(&Cell { ends_ms: reset_ms, ..open }));
         }
-        return Ok(Outcome::Checked(decision));
+        return Ok(Answer::Checked(decision));
     }
     let ends_ms = open.map_or(reset_ms, |open| open.ends_ms.max(reset_ms));
     let alarm_ms = match cell {
@@ -66,7 +66,7 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Resul
             if let Some(cell) = cell {
                 rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
             } else if !create(rows, now_ms, &check.object)? {
-                return Ok(Outcome::Refused(Refusal::OtherClass));
+                return Ok(Answer::Refused(Refusal::OtherClass));
             }
             rows.put(Table::Alarm, keys::alarm(Alarm::Window, ends_ms, &key), Vec::new());
             ends_ms
@@ -75,7 +75,7 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Resul
     let (count, window_start_ms) = standing(open, now_ms);
     let counted = Cell { count: count + 1, window_start_ms, ends_ms, alarm_ms };
     rows.put(Table::Cell, key, codec::encode(&counted));
-    Ok(Outcome::Checked(decision))
+    Ok(Answer::Checked(decision))
 }
 
 /// The requests admitted in the open window, if there is one, and when it started.
@@ -111,13 +111,13 @@ pub fn refusal(view: &dyn View, now_ms: u64, check: &Check) -> io::Result<Option
 }
 
 /// Forgets an identifier's count, if there is one.
-pub(super) fn reset(rows: &mut Overlay, reset: &Reset) -> io::Result<Outcome> {
+pub(super) fn reset(rows: &mut Overlay, reset: &Reset) -> io::Result<Answer> {
     let key = keys::cell(&reset.object, &reset.identifier);
     if let Some(cell) = read(rows, &key)? {
         rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
         remove(rows, key)?;
     }
-    Ok(Outcome::Reset)
+    Ok(Answer::Reset)
 }
 
 /// Handles at most `limit` due alarms, of which none is before `from_ms`; returns how many windows

@@ -20,6 +20,7 @@ pub mod audit;
 mod command;
 #[cfg(test)]
 mod golden;
+pub mod idempotency;
 #[cfg(test)]
 mod invariants;
 pub mod keys;
@@ -40,14 +41,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::{
-    Append, Batch, Check, Command, Draft, Field, Group, NO_SESSION, Request, Reset, ShardRef,
-    Stamped, Terms, Tick,
+    Append, Batch, Change, Check, Command, Draft, Field, Group, IdempotencyKey, Keeping,
+    NO_SESSION, Once, Request, Reset, ShardRef, Stamped, StampedChange, Terms, Tick,
 };
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
-pub use outcome::{Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};
+pub use outcome::{Answer, Answered, Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};
 pub use table::{Row, Table, View, Write};
-pub use version::{VERSION_MAX, VERSION_MIN, check_version};
+pub use version::{VERSION_CHANGES, VERSION_MAX, VERSION_MIN, check_version};
 
+use idempotency::KeysRecord;
 use session::{Sessions, Standing};
 use table::Overlay;
 
@@ -59,6 +61,7 @@ use crate::limits;
 pub struct Machine {
     registers: Registers,
     sessions: Sessions,
+    keys: KeysRecord,
     /// Up to which version the log may hold commands.
     version: u8,
 }
@@ -95,6 +98,7 @@ impl Machine {
         Ok(Self {
             registers: Registers::load(view)?,
             sessions: Sessions::load(view)?,
+            keys: KeysRecord::load(view)?,
             version: version::load(view)?,
         })
     }
@@ -170,15 +174,41 @@ impl Machine {
     fn inside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
         let now_ms = self.registers.now_ms;
         match command {
-            Command::Check(check) => limiter::check(rows, now_ms, check),
-            Command::Reset(reset) => limiter::reset(rows, reset),
+            Command::Check(check) => limiter::check(rows, now_ms, check).map(Outcome::from),
+            Command::Reset(reset) => limiter::reset(rows, reset).map(Outcome::from),
             Command::Append(append) => {
-                audit::append(rows, now_ms, &mut self.registers.shards, append)
+                let shards = &mut self.registers.shards;
+                audit::append(rows, now_ms, shards, append).map(Outcome::from)
             }
+            Command::Changes { once, changes } => self.changes(rows, once.as_ref(), changes),
             Command::OpenSession { .. } | Command::Tick(_) | Command::Raise { .. } => {
                 Ok(Outcome::Refused(Refusal::Misplaced))
             }
         }
+    }
+
+    /// Several changes, in their order; with a key those that it does not have yet.
+    fn changes(
+        &mut self,
+        rows: &mut Overlay,
+        once: Option<&Once>,
+        changes: &[Change<Append>],
+    ) -> io::Result<Outcome> {
+        let Registers { now_ms, shards, .. } = &mut self.registers;
+        let now_ms = *now_ms;
+        let mut carry_out = |rows: &mut Overlay, change: &Change<Append>| match change {
+            Change::Check(check) => limiter::check(rows, now_ms, check),
+            Change::Reset(reset) => limiter::reset(rows, reset),
+            Change::Log(append) => audit::append(rows, now_ms, shards, append),
+        };
+        if let Some(once) = once {
+            return self.keys.once(rows, now_ms, once, changes, carry_out);
+        }
+        let answered = changes.iter().map(|change| {
+            let answer = carry_out(rows, change)?;
+            Ok(Answered { answer, replayed: false })
+        });
+        Ok(Outcome::Changed(answered.collect::<io::Result<_>>()?))
     }
 
     /// A command that may be applied twice: a tick finds nothing left to do, and a second opening
@@ -202,6 +232,7 @@ impl Machine {
                 )?;
                 let mut done = Ticked { windows, more, ..Ticked::default() };
                 audit::tick(rows, now_ms, tick.retention_ms, &mut done)?;
+                done.more |= self.keys.tick(rows, now_ms, limits::TICK_KEYS_MAX)?;
                 Ok(Outcome::Ticked(done))
             }
             Command::Raise { version } => {
@@ -212,9 +243,10 @@ impl Machine {
                 }
                 Ok(Outcome::Raised { version: self.version })
             }
-            Command::Check(_) | Command::Reset(_) | Command::Append(_) => {
-                Ok(Outcome::Refused(Refusal::Misplaced))
-            }
+            Command::Check(_)
+            | Command::Reset(_)
+            | Command::Append(_)
+            | Command::Changes { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 }
@@ -232,7 +264,12 @@ pub fn next_alarm(view: &dyn View, retention_ms: u64) -> io::Result<Option<u64>>
     };
     let window = first(keys::Alarm::Window, Registers::load(view)?.windows_from_ms, 0)?;
     let shard = first(keys::Alarm::Shard, 0, retention_ms)?;
-    Ok(window.into_iter().chain(shard).min())
+    let known = KeysRecord::load(view)?;
+    let key = match known.answers {
+        0 => None,
+        _ => first(keys::Alarm::Key, known.from_ms, 0)?,
+    };
+    Ok(window.into_iter().chain(shard).chain(key).min())
 }
 
 /// The hash behind `before` once a batch of `at_ms` had `effects`: lengths keep neighbours apart.

@@ -14,6 +14,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::audit::EntryRecord;
+use super::idempotency::KeyRecord;
 use super::invariants::assert_sound;
 use super::limiter::Cell;
 use super::memory::Memory;
@@ -38,6 +39,8 @@ struct Model {
     /// Of each identifier, the latest end of its window that a refused request was told.
     told: BTreeMap<(ObjectId, String), u64>,
     shards: BTreeMap<ObjectId, ModelShard>,
+    /// What was ever kept under a key, also if that is long ago.
+    keys: BTreeMap<[u8; 16], KeyRecord>,
 }
 
 impl Default for Model {
@@ -52,6 +55,7 @@ impl Default for Model {
             admitted: BTreeMap::new(),
             told: BTreeMap::new(),
             shards: BTreeMap::new(),
+            keys: BTreeMap::new(),
         }
     }
 }
@@ -117,15 +121,64 @@ impl Model {
                 self.version = self.version.max(*version);
                 Outcome::Raised { version: self.version }
             }
-            (true, Command::Check(check)) => self.check(check),
-            (true, Command::Reset(reset)) => {
-                self.admitted.remove(&(reset.object.id, reset.identifier.clone()));
-                self.told.remove(&(reset.object.id, reset.identifier.clone()));
-                Outcome::Reset
-            }
-            (true, Command::Append(append)) => self.append(append),
+            (true, Command::Check(check)) => self.check(check).into(),
+            (true, Command::Reset(reset)) => self.reset(reset).into(),
+            (true, Command::Append(append)) => self.append(append).into(),
+            (true, Command::Changes { once, changes }) => self.changes(once.as_ref(), changes),
             _ => Outcome::Refused(Refusal::Misplaced),
         }
+    }
+
+    fn changes(&mut self, once: Option<&Once>, changes: &[Change<Append>]) -> Outcome {
+        let Some(Once { key, keeping }) = once else {
+            let carry_out = |change| Answered { answer: self.change(change), replayed: false };
+            return Outcome::Changed(changes.iter().map(carry_out).collect());
+        };
+        let now_ms = self.now_ms;
+        let live = |record: &KeyRecord| now_ms < record.expires_ms;
+        let known = self.keys.get(&key.id).filter(|record| live(record)).cloned();
+        let mut record = match known {
+            Some(record) if record.fingerprint == key.fingerprint => record,
+            Some(_) => return Outcome::Refused(Refusal::KeyReused),
+            None => {
+                let records = self.keys.values().filter(|record| live(record));
+                let kept: usize = records.map(|record| record.answers.len()).sum();
+                if (kept + changes.len()) as u64 > keeping.answers_max {
+                    return Outcome::Refused(Refusal::KeysFull);
+                }
+                KeyRecord {
+                    fingerprint: key.fingerprint,
+                    expires_ms: now_ms + keeping.retention_ms,
+                    answers: vec![None; changes.len()],
+                }
+            }
+        };
+        let answered = changes.iter().zip(&mut record.answers).map(|(change, kept)| {
+            let before = *kept;
+            let answer = before.unwrap_or_else(|| self.change(change));
+            let is_refused = matches!(answer, Answer::Checked(decision) if !decision.allowed);
+            *kept = (!is_refused).then_some(answer);
+            Answered { answer, replayed: before.is_some() }
+        });
+        let answered = answered.collect();
+        if record.answers.iter().any(Option::is_some) {
+            self.keys.insert(key.id, record);
+        }
+        Outcome::Changed(answered)
+    }
+
+    fn change(&mut self, change: &Change<Append>) -> Answer {
+        match change {
+            Change::Check(check) => self.check(check),
+            Change::Reset(reset) => self.reset(reset),
+            Change::Log(append) => self.append(append),
+        }
+    }
+
+    fn reset(&mut self, reset: &Reset) -> Answer {
+        self.admitted.remove(&(reset.object.id, reset.identifier.clone()));
+        self.told.remove(&(reset.object.id, reset.identifier.clone()));
+        Answer::Reset
     }
 
     fn open(&mut self, node: u64) -> Outcome {
@@ -136,7 +189,7 @@ impl Model {
         Outcome::SessionOpened { session: self.sessions_made }
     }
 
-    fn check(&mut self, check: &Check) -> Outcome {
+    fn check(&mut self, check: &Check) -> Answer {
         let now_ms = self.now_ms;
         let id = (check.object.id, check.identifier.clone());
         let mut admitted = self.admitted.get(&id).cloned().unwrap_or_default();
@@ -161,7 +214,7 @@ impl Model {
             let told = self.told.entry(id).or_default();
             *told = (*told).max(start_ms + check.window_ms);
         }
-        Outcome::Checked(Decision {
+        Answer::Checked(Decision {
             allowed,
             limit: check.requests,
             remaining: check.requests.saturating_sub(admitted.len() as u64),
@@ -170,14 +223,14 @@ impl Model {
         })
     }
 
-    fn append(&mut self, append: &Append) -> Outcome {
+    fn append(&mut self, append: &Append) -> Answer {
         let shard = self.shards.entry(append.object.id).or_insert_with(|| {
             self.shards_made += 1;
             ModelShard { number: self.shards_made, ..ModelShard::default() }
         });
         shard.day = shard.day.or(append.day);
         shard.entries.push((self.now_ms, append.terms, append.body.clone()));
-        Outcome::Logged { id: append.id }
+        Answer::Logged { id: append.id }
     }
 
     fn tick(&mut self, retention_ms: u64) -> Outcome {
@@ -252,6 +305,15 @@ impl Model {
             (u32::from_be_bytes(*key.last_chunk().unwrap()), id.try_into().unwrap())
         });
         assert_eq!(found.collect::<BTreeSet<(u32, [u8; 16])>>(), days, "the days");
+
+        let live = |(_, record): &(&[u8; 16], &KeyRecord)| self.now_ms < record.expires_ms;
+        let expected = self.keys.iter().filter(live).map(|(id, record)| (*id, record.clone()));
+        let found = rows.table(Table::Alarm).filter_map(|(row, value)| {
+            let record: KeyRecord = codec::decode(value).ok()?;
+            (self.now_ms < record.expires_ms).then_some((keys::split_kept(row)?, record))
+        });
+        let expected: BTreeMap<_, _> = expected.collect();
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "what keys keep");
     }
 }
 
@@ -313,11 +375,22 @@ enum PlannedCommand {
     Check { limiter: u8, identifier: u8, requests: u64, window_ms: u64 },
     Reset { limiter: u8, identifier: u8 },
     Append { shard: u8, terms: Terms, by_day: bool },
+    Changes { once: Option<PlannedKey>, changes: Vec<PlannedCommand> },
+}
+
+/// Few keys, so that they come again; with the first fingerprint the request is always the same.
+#[derive(Clone, Debug)]
+struct PlannedKey {
+    key: u8,
+    fingerprint: u8,
+    keeping: Keeping,
 }
 
 /// Limiters below this are always asked with the same limit and window.
 const FIXED: u8 = 2;
 const TTL_MS: u64 = 60 * 60 * 1000;
+/// Few enough for keys to be refused.
+const ANSWERS_MAX: u64 = 8;
 
 fn plans(longest_step_ms: u64) -> impl Strategy<Value = Vec<Plan>> {
     let clock = prop_oneof![
@@ -355,6 +428,22 @@ fn planned_group() -> impl Strategy<Value = PlannedGroup> {
 }
 
 fn planned_command() -> impl Strategy<Value = PlannedCommand> {
+    let changes = prop::collection::vec(planned_change(), 0..4);
+    let changes = (prop::option::weighted(0.9, planned_key()), changes)
+        .prop_map(|(once, changes)| PlannedCommand::Changes { once, changes });
+    prop_oneof![13 => planned_change(), 4 => changes]
+}
+
+fn planned_key() -> impl Strategy<Value = PlannedKey> {
+    let retention_ms = prop::sample::select(vec![1, 20, 100, 5000]);
+    let fingerprint = prop_oneof![6 => Just(0u8), 1 => Just(1)];
+    (0..6u8, fingerprint, retention_ms).prop_map(|(key, fingerprint, retention_ms)| {
+        let keeping = Keeping { retention_ms, answers_max: ANSWERS_MAX };
+        PlannedKey { key, fingerprint, keeping }
+    })
+}
+
+fn planned_change() -> impl Strategy<Value = PlannedCommand> {
     let term = || prop::option::of(0..3u64);
     prop_oneof![
         8 => planned_check(),
@@ -385,6 +474,8 @@ fn namespace() -> Namespace {
 struct Sender {
     newest_ms: u64,
     sent: BTreeMap<(u64, u64), Arc<Vec<Command>>>,
+    /// The changes that were sent with a key and a fingerprint.
+    requests: BTreeMap<(u8, u8), Vec<Change<Append>>>,
     appended: u128,
 }
 
@@ -461,7 +552,34 @@ impl Sender {
                     body: format!("{{\"number\":{}}}", self.appended).into(),
                 })
             }
+            PlannedCommand::Changes { once, changes } => {
+                let changes = changes.iter().map(|planned| change(self.command(planned)));
+                let mut changes: Vec<_> = changes.collect();
+                let once = once.as_ref().map(|PlannedKey { key, fingerprint, keeping }| {
+                    let request = (*key, *fingerprint);
+                    changes = self.requests.entry(request).or_insert(changes.clone()).clone();
+                    // The leader makes an entry anew each time; the first that is kept counts.
+                    for change in &mut changes {
+                        if let Change::Log(append) = change {
+                            self.appended += 1;
+                            append.id = self.appended.to_be_bytes();
+                        }
+                    }
+                    let (id, fingerprint) = ([*key; 16], [*fingerprint; 16]);
+                    Once { key: IdempotencyKey { id, fingerprint }, keeping: *keeping }
+                });
+                Command::Changes { once, changes }
+            }
         }
+    }
+}
+
+fn change(command: Command) -> Change<Append> {
+    match command {
+        Command::Check(check) => Change::Check(check),
+        Command::Reset(reset) => Change::Reset(reset),
+        Command::Append(append) => Change::Log(append),
+        other => panic!("{other:?} is no change"),
     }
 }
 
@@ -554,14 +672,16 @@ proptest! {
                     continue;
                 }
                 for (command, outcome) in group.commands.iter().zip(outcomes) {
-                    match (command, outcome) {
-                        (Command::Reset(reset), Outcome::Reset) => {
-                            windows.remove(&(reset.object.id, reset.identifier.clone()));
+                    for (change, outcome) in carried_out(command, outcome) {
+                        match (change, outcome) {
+                            (Change::Reset(reset), Outcome::Reset) => {
+                                windows.remove(&(reset.object.id, reset.identifier));
+                            }
+                            (Change::Check(check), Outcome::Checked(decision)) => {
+                                observe(&mut windows, &check, decision)?;
+                            }
+                            _ => {}
                         }
-                        (Command::Check(check), Outcome::Checked(decision)) => {
-                            observe(&mut windows, check, decision)?;
-                        }
-                        _ => {}
                     }
                 }
             }
@@ -587,14 +707,29 @@ proptest! {
             let Command::Check(check) = sender.command(planned) else { unreachable!() };
             let now_ms = replica.machine.now_ms() + later_ms;
             let mut rows = table::Overlay::new(&replica.rows);
-            let outcome = limiter::check(&mut rows, now_ms, &check).unwrap();
+            let answer = limiter::check(&mut rows, now_ms, &check).unwrap();
             let has_written = !rows.into_writes().is_empty();
-            let expected = match outcome {
-                Outcome::Checked(decision) if !decision.allowed && !has_written => Some(decision),
+            let expected = match answer {
+                Answer::Checked(decision) if !decision.allowed && !has_written => Some(decision),
                 _ => None,
             };
             prop_assert_eq!(limiter::refusal(&replica.rows, now_ms, &check).unwrap(), expected);
         }
+    }
+}
+
+/// The changes of a command that were carried out now, and what they came to.
+fn carried_out(command: &Command, outcome: Outcome) -> Vec<(Change<Append>, Outcome)> {
+    match (command, outcome) {
+        (Command::Changes { changes, .. }, Outcome::Changed(answered)) => {
+            let pairs = changes.iter().cloned().zip(answered);
+            let now = pairs.filter(|(_, answered)| !answered.replayed);
+            now.map(|(change, answered)| (change, answered.answer.into())).collect()
+        }
+        (Command::Check(_) | Command::Reset(_), outcome) => {
+            vec![(change(command.clone()), outcome)]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -655,10 +790,13 @@ fn the_plans_reach_every_answer() {
         "admitted",
         "answered again",
         "entries went",
+        "key reused",
+        "keys full",
         "logged",
         "misplaced",
         "raised",
         "refused",
+        "replayed",
         "reset",
         "session",
         "shards went",
@@ -679,7 +817,16 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
                 [(windows, "windows ended"), (entries, "entries went"), (shards, "shards went")];
             done.into_iter().filter(|(count, _)| **count > 0).map(|(_, kind)| kind).collect()
         }
+        Outcome::Refused(Refusal::KeyReused) => vec!["key reused"],
+        Outcome::Refused(Refusal::KeysFull) => vec!["keys full"],
         Outcome::Refused(_) => vec!["misplaced"],
+        Outcome::Changed(answered) => {
+            let kind = |answered: &Answered| match answered.replayed {
+                true => vec!["replayed"],
+                false => kinds(&answered.answer.into()),
+            };
+            answered.iter().flat_map(kind).collect()
+        }
         Outcome::Raised { .. } => vec!["raised"],
     }
 }

@@ -30,6 +30,55 @@ pub enum Outcome {
         /// At least the one that was asked for.
         version: u8,
     },
+    /// What several changes came to, in their order.
+    Changed(Vec<Answered>),
+}
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// See [`Outcome::Checked`].
+    Checked(Decision),
+    /// See [`Outcome::Reset`].
+    Reset,
+    /// See [`Outcome::Logged`].
+    Logged {
+        /// The entry's UUIDv7.
+        id: [u8; 16],
+    },
+    /// See [`Outcome::Refused`].
+    Refused(Refusal),
+}
+
+impl Answer {
+    /// Whether anything was changed: what an idempotency key keeps.
+    pub fn has_changed(&self) -> bool {
+        match self {
+            Self::Checked(decision) => decision.allowed,
+            Self::Reset | Self::Logged { .. } => true,
+            Self::Refused(_) => false,
+        }
+    }
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Checked(decision) => Self::Checked(decision),
+            Answer::Reset => Self::Reset,
+            Answer::Logged { id } => Self::Logged { id },
+            Answer::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+/// What one of several changes came to, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// What it came to.
+    pub answer: Answer,
+    /// It was carried out before, under the same idempotency key, and not now.
+    pub replayed: bool,
 }
 
 /// The decision on one check. Guide, "POST /check".
@@ -67,6 +116,10 @@ pub enum Refusal {
     OtherClass,
     /// The command may not stand where it stood: a tick inside a session, a check outside.
     Misplaced,
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// As many answers of idempotency keys are kept as may be, and this is a new key.
+    KeysFull,
 }
 
 /// What a group of commands came to.

@@ -16,7 +16,9 @@ pub enum Table {
     Object,
     /// Limiter cells: `namespace ‖ id ‖ identifier` → [`super::limiter::Cell`].
     Cell,
-    /// What is due when: see [`super::keys::alarm`].
+    /// What is due when: see [`super::keys::alarm`]. And, of an idempotency key, what is kept until
+    /// then ([`super::idempotency::KeyRecord`]): builds that know no keys open no further table, and
+    /// have to open the state as long as no key has come.
     Alarm,
     /// Audit entries: `shard ‖ sequence` → [`super::audit::EntryRecord`].
     Entry,

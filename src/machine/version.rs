@@ -16,7 +16,9 @@ use crate::codec;
 /// stored, as it was in the builds that had no versions of commands.
 pub const VERSION_MIN: u8 = codec::VERSION;
 /// The newest commands that this build knows. 3 has [`super::Command::Raise`].
-pub const VERSION_MAX: u8 = 3;
+pub const VERSION_MAX: u8 = VERSION_CHANGES;
+/// The first version that has [`super::Command::Changes`].
+pub const VERSION_CHANGES: u8 = 4;
 
 /// Up to which version the log may hold commands, by the state that `view` shows.
 pub(super) fn load(view: &dyn View) -> io::Result<u8> {

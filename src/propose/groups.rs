@@ -30,14 +30,19 @@ pub(super) async fn run(
             },
         };
         let mut bytes = first.bytes;
+        let mut changes = super::changes(&first.request);
         let mut group = vec![first];
-        while group.len() < limits::GROUP_COMMANDS_MAX {
+        while changes < limits::GROUP_COMMANDS_MAX {
             let Ok(next) = waiting.try_recv() else { break };
-            if bytes + next.bytes > limits::GROUP_BYTES_MAX {
+            let more = super::changes(&next.request);
+            if bytes + next.bytes > limits::GROUP_BYTES_MAX
+                || changes + more > limits::GROUP_COMMANDS_MAX
+            {
                 left_over = Some(next);
                 break;
             }
             bytes += next.bytes;
+            changes += more;
             group.push(next);
         }
         waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -11,7 +11,9 @@ use tokio::time::{Instant, timeout_at};
 use super::stamp::Stamper;
 use crate::codec;
 use crate::limits;
-use crate::machine::{Batch, Group, GroupOutcome, NO_SESSION, Request, Stamped, VERSION_MIN};
+use crate::machine::{
+    Batch, Group, GroupOutcome, Keeping, NO_SESSION, Request, Stamped, VERSION_MIN,
+};
 use crate::raft::{Leadership, Node, ProposeError};
 
 /// Why a group has no outcome.
@@ -39,9 +41,9 @@ pub struct Leader {
 }
 
 impl Leader {
-    pub(super) fn start(node: Node, tasks: &mut JoinSet<()>) -> Self {
+    pub(super) fn start(node: Node, keeping: Keeping, tasks: &mut JoinSet<()>) -> Self {
         let (queue, waiting) = mpsc::channel(limits::LEADER_QUEUE_MAX);
-        tasks.spawn(run(node, waiting));
+        tasks.spawn(run(node, Stamper::new(keeping), waiting));
         Self { queue }
     }
 
@@ -60,8 +62,7 @@ impl Leader {
 }
 
 /// One batch at a time: what comes while one is under way is the next, all of it in one log entry.
-async fn run(node: Node, mut waiting: mpsc::Receiver<Submitted>) {
-    let mut stamper = Stamper::default();
+async fn run(node: Node, mut stamper: Stamper, mut waiting: mpsc::Receiver<Submitted>) {
     let mut expected = Expected::default();
     while let Some(first) = waiting.recv().await {
         let mut submitted = gather(first, &mut waiting, expected).await;

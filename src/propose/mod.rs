@@ -33,9 +33,12 @@ pub use leader::{Leader, SubmitError};
 
 use refusals::Refusals;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::limits;
-use crate::machine::{Check, Outcome, Request};
+use crate::machine::{
+    Answer, Answered, Change, Check, Draft, IdempotencyKey, Keeping, ObjectRef, Outcome, Request,
+    Reset, VERSION_CHANGES,
+};
 use crate::raft::Node;
 
 /// A command that waits for its outcome.
@@ -66,7 +69,7 @@ impl Proposer {
     pub async fn check(&self, check: Check) -> Result<Outcome> {
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let guess = self.refusals.guess(&check);
-        if let Some(refusal) = self.refusals.decide(guess, &check, deadline).await? {
+        if let Some(refusal) = self.refusals.decide(guess, &check, None, deadline).await? {
             return Ok(Outcome::Checked(refusal));
         }
         let outcome = self.propose_by(Request::Check(check), deadline).await?;
@@ -74,6 +77,54 @@ impl Proposer {
             self.refusals.learn(guess, decision);
         }
         Ok(outcome)
+    }
+
+    /// As [`Proposer::check`], once for `key`: comes to [`Outcome::Changed`] or, if the key cannot be
+    /// used, to [`Outcome::Refused`].
+    ///
+    /// # Errors
+    /// As [`Proposer::change`].
+    pub async fn check_once(&self, check: Check, key: IdempotencyKey) -> Result<Outcome> {
+        self.knows_changes()?;
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        let guess = self.refusals.guess(&check);
+        if let Some(refusal) = self.refusals.decide(guess, &check, Some(&key), deadline).await? {
+            let answer = Answer::Checked(refusal);
+            return Ok(Outcome::Changed(vec![Answered { answer, replayed: false }]));
+        }
+        let request = Request::Changes { key: Some(key), changes: vec![Change::Check(check)] };
+        let outcome = self.propose_by(request, deadline).await?;
+        if let Outcome::Changed(answered) = &outcome
+            && let [Answered { answer: Answer::Checked(decision), replayed: false }] = answered[..]
+        {
+            self.refusals.learn(guess, &decision);
+        }
+        Ok(outcome)
+    }
+
+    /// Carries changes out in their order, with nothing between them, at one time; with a key, those
+    /// that it does not have yet. Comes to [`Outcome::Changed`] or, if the key cannot be used and
+    /// nothing was changed, to [`Outcome::Refused`].
+    ///
+    /// # Errors
+    /// As [`Proposer::propose`]. `Unavailable` also while not every node knows such commands.
+    pub async fn change(
+        &self,
+        key: Option<IdempotencyKey>,
+        changes: Vec<Change>,
+    ) -> Result<Outcome> {
+        self.knows_changes()?;
+        self.propose(Request::Changes { key, changes }).await
+    }
+
+    /// Whether the log may hold [`Request::Changes`].
+    fn knows_changes(&self) -> Result<()> {
+        if self.node.progress().borrow().version >= VERSION_CHANGES {
+            return Ok(());
+        }
+        let message = "idempotency keys and batches cannot be used until all nodes of the cluster \
+                       know them: an upgrade is under way, or version_max holds it";
+        Err(Error::new(Kind::Unavailable, "not_yet_supported", message))
     }
 
     /// Queues a request and waits for its outcome, at most [`limits::REQUEST_TIMEOUT`].
@@ -119,9 +170,11 @@ pub struct Proposals {
 }
 
 /// Starts the queues of one node, its alarm ticker, and its look for upgrades.
-pub fn start(node: &Node, retention_ms: u64) -> Proposals {
+///
+/// `retention_ms` is that of audit entries, `keeping` that of idempotency keys.
+pub fn start(node: &Node, retention_ms: u64, keeping: Keeping) -> Proposals {
     let mut tasks = JoinSet::new();
-    let leader = Leader::start(node.clone(), &mut tasks);
+    let leader = Leader::start(node.clone(), keeping, &mut tasks);
     let (queue, waiting) = mpsc::channel(limits::PROPOSAL_QUEUE_MAX);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
@@ -135,13 +188,44 @@ pub fn start(node: &Node, retention_ms: u64) -> Proposals {
 
 /// About how many bytes a request is in a group.
 fn size(request: &Request) -> usize {
-    const FIXED: usize = 64;
-    let name = |object: &crate::machine::ObjectRef| object.name.as_ref().map_or(0, String::len);
-    FIXED
-        + match request {
-            Request::OpenSession { .. } | Request::Tick(_) | Request::Raise { .. } => 0,
-            Request::Check(check) => name(&check.object) + check.identifier.len(),
-            Request::Reset(reset) => name(&reset.object) + reset.identifier.len(),
-            Request::Log(draft) => draft.members.len(),
+    match request {
+        Request::OpenSession { .. } | Request::Tick(_) | Request::Raise { .. } => FIXED_BYTES,
+        Request::Check(check) => check_size(check),
+        Request::Reset(reset) => reset_size(reset),
+        Request::Log(draft) => log_size(draft),
+        Request::Changes { changes, .. } => {
+            let size = |change: &Change| match change {
+                Change::Check(check) => check_size(check),
+                Change::Reset(reset) => reset_size(reset),
+                Change::Log(draft) => log_size(draft),
+            };
+            FIXED_BYTES + changes.iter().map(size).sum::<usize>()
         }
+    }
+}
+
+const FIXED_BYTES: usize = 64;
+
+fn check_size(check: &Check) -> usize {
+    FIXED_BYTES + name_size(&check.object) + check.identifier.len()
+}
+
+fn reset_size(reset: &Reset) -> usize {
+    FIXED_BYTES + name_size(&reset.object) + reset.identifier.len()
+}
+
+fn log_size(draft: &Draft) -> usize {
+    FIXED_BYTES + draft.members.len()
+}
+
+fn name_size(object: &ObjectRef) -> usize {
+    object.name.as_ref().map_or(0, String::len)
+}
+
+/// How many changes a request asks for: what a group may hold is counted in these.
+fn changes(request: &Request) -> usize {
+    match request {
+        Request::Changes { changes, .. } => changes.len().max(1),
+        _ => 1,
+    }
 }

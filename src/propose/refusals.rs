@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::machine::{Check, Decision, limiter};
+use crate::machine::{Check, Decision, IdempotencyKey, idempotency, limiter};
 use crate::raft::Node;
 
 /// Answers refused checks on one node.
@@ -35,7 +35,8 @@ impl Refusals {
         self.guesses.of(check)
     }
 
-    /// The refusal of `check`, if it is one that writes nothing; `None` if it has to be proposed.
+    /// The refusal of `check`, if it is one that writes nothing; `None` if it has to be proposed, and
+    /// so if something is kept under its `key`.
     ///
     /// # Errors
     /// As [`crate::raft::Reads::barrier`]: nothing was changed.
@@ -43,16 +44,25 @@ impl Refusals {
         &self,
         guess: Guess,
         check: &Check,
+        key: Option<&IdempotencyKey>,
         deadline: Instant,
     ) -> Result<Option<Decision>> {
         if !self.guesses.is_refused(guess) {
             return Ok(None);
         }
         let now_ms = self.node.reads().barrier(deadline).await?;
-        let decision = limiter::refusal(self.node.state(), now_ms, check)
-            .map_err(|error| Error::internal(error.to_string()))?;
+        let internal = |error: std::io::Error| Error::internal(error.to_string());
+        let state = self.node.state();
+        let decision = limiter::refusal(state, now_ms, check).map_err(internal)?;
         if decision.is_none() {
             self.guesses.forget(guess);
+            return Ok(None);
+        }
+        // Behind the limiter: the check under this key that has just filled it is seen.
+        if let Some(key) = key
+            && idempotency::is_kept(state, now_ms, key).map_err(internal)?
+        {
+            return Ok(None);
         }
         Ok(decision)
     }

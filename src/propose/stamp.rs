@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::machine::{
-    Append, Draft, Namespace, NamespaceId, ObjectRef, Request, ShardRef, Stamped,
+    Append, Change, Draft, Keeping, Namespace, NamespaceId, ObjectRef, Once, Request, ShardRef,
+    Stamped, StampedChange,
 };
 use crate::raft::Node;
 
@@ -31,9 +32,15 @@ pub(super) struct Stamper {
     counter: u32,
     /// The shard by date of the day that was stamped last.
     day: Option<(NamespaceId, u32, ObjectRef)>,
+    /// This node's settings for idempotency keys.
+    keeping: Keeping,
 }
 
 impl Stamper {
+    pub(super) fn new(keeping: Keeping) -> Self {
+        Self { keeping, ..Self::default() }
+    }
+
     /// Begins a batch of the leader of `term`; gives its time.
     pub(super) async fn begin(&mut self, node: &Node, term: u64) -> u64 {
         let at_ms = if self.term == term {
@@ -76,6 +83,18 @@ impl Stamper {
             Request::Log(draft) => Stamped::Append(self.append(draft)),
             Request::Tick(tick) => Stamped::Tick(tick),
             Request::Raise { version } => Stamped::Raise { version: *version },
+            Request::Changes { key, changes } => Stamped::Changes {
+                once: key.map(|key| Once { key, keeping: self.keeping }),
+                changes: changes.iter().map(|change| self.change(change)).collect(),
+            },
+        }
+    }
+
+    fn change<'a>(&mut self, change: &'a Change) -> StampedChange<'a> {
+        match change {
+            Change::Check(check) => StampedChange::Check(check),
+            Change::Reset(reset) => StampedChange::Reset(reset),
+            Change::Log(draft) => StampedChange::Log(self.append(draft)),
         }
     }
 

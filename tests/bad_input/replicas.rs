@@ -10,8 +10,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tallykeep::codec;
 use tallykeep::machine::{
-    Append, Batch, Check, Command, Group, GroupOutcome, Machine, NamespaceId, ObjectId, ObjectRef,
-    Reset, Table, Tick, View,
+    Append, Batch, Change, Check, Command, Group, GroupOutcome, IdempotencyKey, Keeping, Machine,
+    NamespaceId, ObjectId, ObjectRef, Once, Reset, Table, Tick, View,
 };
 use tallykeep::storage::{Snapshots, StateOptions, StateStore};
 use tempfile::TempDir;
@@ -51,27 +51,45 @@ fn identifier() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["", "a", "\0", "\u{10ffff}\u{7f}", "ab"]).prop_map(str::to_owned)
 }
 
-fn command() -> impl Strategy<Value = Command> {
+fn change() -> impl Strategy<Value = Change<Append>> {
     let check = (object(), identifier(), number(), number()).prop_map(
         |(object, identifier, requests, window_ms)| {
-            Command::Check(Check { object, identifier, requests, window_ms })
+            Change::Check(Check { object, identifier, requests, window_ms })
         },
     );
     let reset = (object(), identifier())
-        .prop_map(|(object, identifier)| Command::Reset(Reset { object, identifier }));
+        .prop_map(|(object, identifier)| Change::Reset(Reset { object, identifier }));
     let term = || prop::option::of(prop::sample::select(vec![0, 1, u64::MAX]));
     let day = prop::option::of(prop::sample::select(vec![0, 1, u32::MAX]));
     let terms = [term(), term(), term(), term()];
     let body = prop::collection::vec(any::<u8>(), 0..20);
     let append = (object(), day, any::<[u8; 16]>(), terms, body).prop_map(
         |(object, day, id, terms, body)| {
-            Command::Append(Append { object, day, id, terms, body: Bytes::from(body) })
+            Change::Log(Append { object, day, id, terms, body: Bytes::from(body) })
         },
     );
+    prop_oneof![8 => check, 1 => reset, 6 => append]
+}
+
+/// Under few keys, which are sent again with other requests, and with bounds that no node sets.
+fn once() -> impl Strategy<Value = Once> {
+    (0..3u8, 0..2u8, number(), number()).prop_map(|(id, fingerprint, retention_ms, answers_max)| {
+        let key = IdempotencyKey { id: [id; 16], fingerprint: [fingerprint; 16] };
+        Once { key, keeping: Keeping { retention_ms, answers_max } }
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let alone = change().prop_map(|change| match change {
+        Change::Check(check) => Command::Check(check),
+        Change::Reset(reset) => Command::Reset(reset),
+        Change::Log(append) => Command::Append(append),
+    });
+    let several = (prop::option::weighted(0.8, once()), prop::collection::vec(change(), 0..4))
+        .prop_map(|(once, changes)| Command::Changes { once, changes });
     prop_oneof![
-        8 => check,
-        1 => reset,
-        6 => append,
+        15 => alone,
+        6 => several,
         2 => number().prop_map(|retention_ms| Command::Tick(Tick { retention_ms })),
         1 => (0..3u64).prop_map(|node| Command::OpenSession { node }),
         1 => any::<u8>().prop_map(|version| Command::Raise { version }),

@@ -16,12 +16,13 @@ use serde::Serialize;
 use tallykeep::archive;
 use tallykeep::codec;
 use tallykeep::machine::audit::EntryRecord;
+use tallykeep::machine::idempotency::{KeyRecord, KeysRecord};
 use tallykeep::machine::limiter::Cell;
 use tallykeep::machine::session::SessionRecord;
 use tallykeep::machine::{
-    Append, Batch, Check, Command, Decision, Draft, Group, GroupOutcome, Machine, Namespace,
-    ObjectRecord, ObjectState, Outcome, Refusal, Request, Reset, Shard, ShardRef, Table, Tick,
-    Ticked, View, keys,
+    self, Answer, Answered, Append, Batch, Check, Command, Decision, Draft, Group, GroupOutcome,
+    IdempotencyKey, Keeping, Machine, Namespace, ObjectRecord, ObjectState, Once, Outcome, Refusal,
+    Request, Reset, Shard, ShardRef, Table, Tick, Ticked, View, keys,
 };
 use tallykeep::peer::{Hello, Kind};
 use tallykeep::propose::{ForwardReply, SubmitError};
@@ -120,6 +121,20 @@ fn texts() -> Vec<Seed> {
         ("query_body", "cursor", r#"{"limit":3,"cursor":"00","type":"blue","order":"desc"}"#),
         ("query_body", "unknown", r#"{"typ":"wix"}"#),
         ("query_body", "range", r#"{"startTime":2,"endTime":1}"#),
+        (
+            "batch_body",
+            "checks",
+            r#" { "checks" : [ {"identifier":"a","config":{"requests":1,"windowMs":1}} , null,[1.0] ] } "#,
+        ),
+        ("batch_body", "unknown", r#"{"checks":[{}],"entries":[]}"#),
+        ("batch_body", "twice", r#"{"checks":[{}],"\u0063hecks":[7]}"#),
+        ("batch_body", "empty", r#"{"checks":[]}"#),
+        ("batch_body", "no-array", r#"{"checks":{"0":{}}}"#),
+        ("idempotency_key", "quoted", r#""8e03978e-40d5 \"so\" \\""#),
+        ("idempotency_key", "bare", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+        ("idempotency_key", "two", r#""a", "b""#),
+        ("idempotency_key", "open", r#""a\"#),
+        ("idempotency_key", "parameter", r#""a";p=1"#),
         ("members_body", "add", r#"{"add":{"id":4,"http":"127.0.0.1:7004","peer":"[::1]:7104"}}"#),
         ("members_body", "promote", r#"{"promote":{"id":4,"insteadOf":2,"force":true}}"#),
         ("members_body", "remove", r#"{ "remove" : { "id" : 18446744073709551615 } }"#),
@@ -220,6 +235,14 @@ fn messages() -> Vec<Seed> {
             Request::Log(draft(true)),
             Request::Log(draft(false)),
             Request::Tick(Tick { retention_ms: 1_000 }),
+            Request::Changes {
+                key: Some(IdempotencyKey { id: [1; 16], fingerprint: [2; 16] }),
+                changes: vec![
+                    machine::Change::Check(check(5, 1_000)),
+                    machine::Change::Reset(reset()),
+                    machine::Change::Log(draft(true)),
+                ],
+            },
         ]),
     };
     add("hello", 0, codec::encode(&Hello::new("black-box", 2, 1)));
@@ -396,6 +419,14 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Ticked(Ticked { windows: 1, entries: 2, shards: 3, more: true }),
         Outcome::Refused(Refusal::OtherClass),
         Outcome::Raised { version: 3 },
+        Outcome::Changed(vec![
+            Answered { answer: Answer::Checked(decision), replayed: true },
+            Answered { answer: Answer::Reset, replayed: false },
+            Answered { answer: Answer::Logged { id: [7; 16] }, replayed: false },
+            Answered { answer: Answer::Refused(Refusal::OtherClass), replayed: false },
+        ]),
+        Outcome::Refused(Refusal::KeyReused),
+        Outcome::Refused(Refusal::KeysFull),
     ]
 }
 
@@ -434,6 +465,10 @@ fn values() -> Vec<Seed> {
     let membership = StoredMembershipOf::<TypeConfig>::new(Some(log_id(0)), membership());
     add("stored-membership", 9, codec::encode(&membership));
     add("snapshot-meta", 10, files().meta);
+    let answers = vec![Some(Answer::Logged { id: [7; 16] }), None, Some(Answer::Reset)];
+    let kept = KeyRecord { fingerprint: [2; 16], expires_ms: 61_000, answers };
+    add("kept", 11, codec::encode(&kept));
+    add("keys", 12, codec::encode(&KeysRecord { answers: 3, from_ms: 1_000 }));
     add("other-version", 0, vec![codec::VERSION + 1, 0]);
     for (name, batches) in batches() {
         seeds.push(("machine", name, encoded(&batches)));
@@ -503,6 +538,16 @@ fn plain() -> Batch {
     Batch { at_ms: 1_000, groups: vec![open, group(1, 1, work)] }
 }
 
+/// Two checks and an entry once for a key, if so many answers may be kept.
+fn once(id: u8, fingerprint: u8, answers_max: u64) -> Command {
+    let key = IdempotencyKey { id: [id; 16], fingerprint: [fingerprint; 16] };
+    let Command::Append(entry) = append("2024-01-15", Some(19_737)) else { unreachable!() };
+    let check = machine::Change::Check(check(2, 1_000));
+    let changes = vec![check.clone(), machine::Change::Log(entry), check];
+    let keeping = Keeping { retention_ms: 100, answers_max };
+    Command::Changes { once: Some(Once { key, keeping }), changes }
+}
+
 fn batches() -> Vec<(&'static str, Vec<Batch>)> {
     let tick = |retention_ms| group(0, 0, vec![Command::Tick(Tick { retention_ms })]);
     let one = |at_ms, group| Batch { at_ms, groups: vec![group] };
@@ -547,6 +592,17 @@ fn batches() -> Vec<(&'static str, Vec<Batch>)> {
                         ],
                     ),
                 ),
+            ],
+        ),
+        (
+            "under-keys",
+            vec![
+                plain(),
+                one(1_001, group(1, 2, vec![once(1, 2, 3), once(1, 2, 3), once(1, 3, 3)])),
+                one(1_002, group(1, 3, vec![once(2, 2, 3), once(2, 2, 9)])),
+                one(1_050, tick(10_000)),
+                one(1_101, group(1, 4, vec![once(1, 2, 3)])),
+                one(9_000, tick(10_000)),
             ],
         ),
         ("empty", vec![Batch { at_ms: 5, groups: Vec::new() }, one(5, group(7, 7, Vec::new()))]),

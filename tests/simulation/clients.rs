@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use tallykeep::codec;
 use tallykeep::error::{Error, Kind, Result};
 use tallykeep::machine::limiter::Cell;
-use tallykeep::machine::{Outcome, Table, keys};
+use tallykeep::machine::{Change, IdempotencyKey, Outcome, Request, Table, keys};
 use tallykeep::query::{Filter, Snapshot, page};
 use tallykeep::raft::Leadership;
 use tokio::time::sleep;
@@ -18,6 +18,9 @@ use crate::history::{Ask, Told};
 use crate::host::{Host, Process};
 use crate::workload;
 use crate::world::{World, lock};
+
+/// So often a request under a key is tried.
+const TRIES: usize = 8;
 
 /// Asks until it is told to stop.
 pub async fn run(
@@ -31,10 +34,51 @@ pub async fn run(
         sleep(Duration::from_millis(rng.random_range(0..=world.plan.think_ms_max))).await;
         let enlisted: Vec<&Host> = hosts.iter().filter(|host| host.is_enlisted()).collect();
         let host = enlisted[rng.random_range(0..enlisted.len())];
-        if let Some(ask) = choose(&world, &mut rng) {
+        let Some(ask) = choose(&world, &mut rng) else { continue };
+        let is_change = !matches!(ask, Ask::ReadCount { .. } | Ask::ReadLog { .. });
+        if is_change && rng.random_ratio(1, 4) {
+            ask_once(&world, &enlisted, client, ask, &mut rng).await;
+        } else {
             ask_of(&world, host, client, ask).await;
         }
     }
+}
+
+/// Asks under a key, of one host after another until one answers: all that is one request.
+async fn ask_once(world: &World, hosts: &[&Host], client: u64, ask: Ask, rng: &mut StdRng) {
+    let first = hosts[rng.random_range(0..hosts.len())];
+    let position = lock(&world.history).ask(client, first.id, ask.clone(), world.now());
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&(position as u64).to_be_bytes());
+    let key = IdempotencyKey { id, fingerprint: [0; 16] };
+    let mut is_unknown = false;
+    let mut told = Told::Unknown;
+    for host in std::iter::once(first).chain(hosts.iter().copied().cycle()).take(TRIES) {
+        told = match host.process() {
+            None => Told::Unchanged("not_there"),
+            Some(process) => tokio::select! {
+                biased;
+                () = process.life.ended() => Told::Unknown,
+                told = carry_out_once(&process, &ask, key) => {
+                    told.unwrap_or_else(|error| refused(world, &error))
+                }
+            },
+        };
+        let node = host.id;
+        world.note(format_args!("client {client} at node {node}: {ask:?} once: {told:?}"));
+        // A refusal is kept by no key: what became of an earlier try stays unknown.
+        let is_refused = matches!(&told, Told::Decided(decision) if !decision.allowed);
+        if is_unknown && is_refused {
+            break;
+        }
+        is_unknown |= told == Told::Unknown;
+        if !matches!(told, Told::Unknown | Told::Unchanged(_)) {
+            is_unknown = false;
+            break;
+        }
+        sleep(Duration::from_millis(rng.random_range(0..=world.plan.think_ms_max))).await;
+    }
+    lock(&world.history).tell(position, if is_unknown { Told::Unknown } else { told });
 }
 
 fn choose(world: &World, rng: &mut StdRng) -> Option<Ask> {
@@ -69,11 +113,41 @@ pub async fn ask_of(world: &World, host: &Host, client: u64, ask: Ask) -> Option
     Some(told)
 }
 
+async fn carry_out_once(process: &Process, ask: &Ask, key: IdempotencyKey) -> Result<Told> {
+    let proposer = &process.proposer;
+    let change = |request: Request| match request {
+        Request::Reset(reset) => vec![Change::Reset(reset)],
+        Request::Log(draft) => vec![Change::Log(draft)],
+        other => panic!("{other:?} is neither a reset nor an entry"),
+    };
+    let outcome = match *ask {
+        Ask::Count { key: of } => proposer.check_once(workload::count_check(of), key).await?,
+        Ask::Limited { key: of } => proposer.check_once(workload::limited_check(of), key).await?,
+        Ask::Contended { key: of } => {
+            proposer.check_once(workload::contended_check(of), key).await?
+        }
+        Ask::Reset { key: of } => proposer.change(Some(key), change(workload::reset(of))).await?,
+        Ask::Log { number } => proposer.change(Some(key), change(workload::log(number))).await?,
+        Ask::ReadCount { .. } | Ask::ReadLog { .. } => {
+            return Err(Error::internal("a read changes nothing"));
+        }
+    };
+    match outcome {
+        Outcome::Changed(answered) if answered.len() == 1 => told(ask, answered[0].answer.into()),
+        other => Err(Error::internal(format!("{ask:?} came to {other:?}"))),
+    }
+}
+
 fn refused(world: &World, error: &Error) -> Told {
     match error.kind {
         Kind::Unavailable | Kind::Overloaded | Kind::StorageFull => Told::Unchanged(error.code),
         Kind::Unknown => Told::Unknown,
-        Kind::Invalid | Kind::NotFound | Kind::TooLarge | Kind::Conflict | Kind::Internal => {
+        Kind::Invalid
+        | Kind::NotFound
+        | Kind::TooLarge
+        | Kind::Conflict
+        | Kind::KeyReused
+        | Kind::Internal => {
             world.violate("no other error than those that are promised", error.message.clone());
             Told::Unknown
         }
@@ -98,6 +172,10 @@ async fn carry_out(world: &World, process: &Process, ask: &Ask) -> Result<Told> 
             return Ok(Told::Found(!found.map_err(internal)?.entries.is_empty()));
         }
     };
+    told(ask, outcome)
+}
+
+fn told(ask: &Ask, outcome: Outcome) -> Result<Told> {
     match outcome {
         Outcome::Checked(decision) => Ok(Told::Decided(decision)),
         Outcome::Reset => Ok(Told::Reset),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tallykeep::machine::VERSION_MAX;
+use tallykeep::machine::{Keeping, VERSION_MAX};
 use tallykeep::peer::{self, Handler};
 use tallykeep::propose::{self, Proposer};
 use tallykeep::raft::{Node, NodeAddress, RaftSettings};
@@ -32,6 +32,7 @@ pub const NODES: u64 = 3;
 pub const SPARES: u64 = 2;
 const CLUSTER: &str = "simulation";
 const RETENTION_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+const KEEPING: Keeping = Keeping { retention_ms: 24 * 60 * 60 * 1000, answers_max: 1_000_000 };
 
 pub struct Host {
     pub id: u64,
@@ -124,7 +125,7 @@ impl Host {
         let listener = self.network.listen(self.id, life.clone());
         let (clock, log, state) = (self.clock.clone(), Arc::new(log), Arc::new(state));
         let node = Node::start(self.settings(), clock, dialer, log, state, snapshots).await?;
-        let proposals = propose::start(&node, RETENTION_MS);
+        let proposals = propose::start(&node, RETENTION_MS, KEEPING);
 
         let requests = PeerRequests { node: node.clone(), leader: proposals.leader };
         let handler: Arc<dyn Handler> = match world.planted.forgets_sessions {

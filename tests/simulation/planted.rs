@@ -84,7 +84,7 @@ async fn anew(
 ) -> Result<GroupOutcome, SubmitError> {
     if group.session != 0 {
         let open = vec![Request::OpenSession { node }];
-        let open = Group { session: 0, sequence: 0, answered_below: 0, commands: open.into() };
+        let open = Group::outside_session(open.into());
         let opened = leader.submit(open).await?;
         let GroupOutcome::Done(outcomes) = &opened else { return Ok(opened) };
         if let [Outcome::SessionOpened { session }] = outcomes[..] {

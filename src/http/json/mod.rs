@@ -2,14 +2,16 @@
 //!
 //! An audit entry is evidence, so its text is checked and compacted but never made again:
 //! [`entry()`]. The other bodies are read in one pass into what they mean: [`check`], [`reset`],
-//! [`query()`]. Every error names the member and, where there is one, the bound.
+//! [`query()`]. A batch is taken apart into such bodies: [`batch()`]. Every error names the member and, where there is one, the bound.
 
+mod batch;
 mod compact;
 mod entry;
 mod limiter;
 mod query;
 mod value;
 
+pub use batch::batch;
 pub use entry::{LogEntry, entry};
 pub use limiter::{CheckBody, Config, ResetBody, check, reset};
 pub use query::{QueryBody, query};

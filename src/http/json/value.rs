@@ -118,7 +118,7 @@ impl<'de, T: Members<'de>> Deserialize<'de> for Value<'de, T> {
 
 /// The name of a member, borrowed where it has no escapes.
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 struct AnyValue<T>(PhantomData<T>);
 

@@ -98,6 +98,21 @@ pub fn query(body: &[u8]) -> Verdict {
     Verdict::Taken
 }
 
+/// The body of `/check/batch`; that of `/log/batch` has another member.
+pub fn batch(body: &[u8]) -> Verdict {
+    let items = match bounded(body, TEXT, || fuzzing::batch(body, "checks")) {
+        Ok(items) => items,
+        Err(error) => return refused(&error, body),
+    };
+    assert_json(body);
+    assert!((1..=limits::BATCH_ITEMS_MAX).contains(&items.len()));
+    // Each is JSON by itself, and together they are the same batch.
+    items.iter().for_each(|item| assert_json(item));
+    let again = [&br#"{"checks":["#[..], &items.join(&b','), b"]}"].concat();
+    assert_eq!(fuzzing::batch(&again, "checks").as_ref(), Ok(&items));
+    Verdict::Taken
+}
+
 /// The body of `/admin/members`.
 pub fn members(body: &[u8]) -> Verdict {
     let read = bounded(body, TEXT, || {

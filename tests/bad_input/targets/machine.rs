@@ -3,7 +3,7 @@
 
 use tallykeep::codec;
 use tallykeep::machine::{
-    Batch, Command, GroupOutcome, Machine, Table, View, keys, limiter, next_alarm,
+    Batch, Command, GroupOutcome, Machine, Table, View, idempotency, keys, limiter, next_alarm,
 };
 
 use super::allocation::{VALUE, bounded};
@@ -47,6 +47,8 @@ pub fn same_everywhere(batches: &[Batch]) -> (Machine, Store) {
             pieces.flat_map(|groups| piecewise.apply(&Batch { groups, ..*batch })).collect();
         assert_eq!(outcomes_of_pieces, outcomes, "how groups are batched changes an answer");
         assert_eq!(piecewise.registers(), straight.registers());
+        let keys = |replica: &Replica| replica.store.get(Table::Register, keys::KEYS).ok();
+        assert_eq!(keys(&piecewise), keys(&straight));
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Register) {
             let (ours, theirs) = (piecewise.store.table(table), straight.store.table(table));
             assert_eq!(ours, theirs, "how groups are batched changes {table:?}");
@@ -90,6 +92,10 @@ impl Replica {
         for command in batch.groups.iter().flat_map(|group| group.commands.iter()) {
             if let Command::Check(check) = command {
                 limiter::refusal(&self.store, batch.at_ms, check).expect("a cell can be read");
+            }
+            if let Command::Changes { once: Some(once), .. } = command {
+                idempotency::is_kept(&self.store, batch.at_ms, &once.key)
+                    .expect("a key can be read");
             }
         }
     }

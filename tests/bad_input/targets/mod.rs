@@ -9,6 +9,7 @@ mod allocation;
 mod archives;
 mod bodies;
 mod cursors;
+mod headers;
 mod machine;
 mod manifests;
 mod paths;
@@ -32,13 +33,15 @@ pub enum Verdict {
 pub type Target = (&'static str, fn(&[u8]) -> Verdict);
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("check_body", bodies::check),
     ("log_body", bodies::log),
     ("query_body", bodies::query),
+    ("batch_body", bodies::batch),
     ("members_body", bodies::members),
     ("export_parameters", paths::parameters),
     ("object_path", paths::object),
+    ("idempotency_key", headers::key),
     ("cursor", cursors::cursor),
     ("peer_message", peers::message),
     ("stored_value", stored::value),

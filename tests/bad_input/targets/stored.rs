@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use tallykeep::codec;
 use tallykeep::fuzzing::{self, Stored};
 use tallykeep::machine::audit::EntryRecord;
+use tallykeep::machine::idempotency::{KeyRecord, KeysRecord};
 use tallykeep::machine::limiter::Cell;
 use tallykeep::machine::session::SessionRecord;
 use tallykeep::machine::{Machine, ObjectRecord, Outcome, Table, keys};
@@ -27,6 +28,8 @@ pub fn value(input: &[u8]) -> Verdict {
         8 => stored(Stored::LogId, value),
         9 => stored(Stored::Membership, value),
         10 => stored(Stored::SnapshotMeta, value),
+        11 => again::<KeyRecord>(value),
+        12 => again::<KeysRecord>(value),
         _ => Verdict::Refused,
     }
 }
