@@ -23,6 +23,8 @@ pub const JSON_DEPTH_MAX: usize = 64;
 pub const BATCH_ITEMS_MAX: usize = 1000;
 /// `Idempotency-Key`, without quotes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// `ttl` of an `Idempotency-Key`: as long as any can be kept.
+pub const IDEMPOTENCY_TTL_S_MAX: u64 = KEY_RETENTION_MS_MAX / 1000;
 /// `config.requests`: the largest integer that JavaScript holds exactly.
 pub const REQUESTS_MAX: u64 = (1 << 53) - 1;
 /// `config.windowMs`: at least one millisecond.

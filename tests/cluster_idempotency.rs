@@ -57,6 +57,7 @@ async fn a_request_with_a_key_is_carried_out_once() {
     let cluster = TestCluster::start().await;
     let api = cluster.api();
     an_answer_is_given_again_on_every_node(api).await;
+    a_key_is_kept_for_as_long_as_its_client_says(api).await;
     a_grant_is_given_again_though_the_limiter_is_full(api).await;
     a_refusal_is_decided_afresh(api).await;
     another_request_under_a_key_is_refused(api).await;
@@ -93,6 +94,25 @@ async fn an_answer_is_given_again_on_every_node(api: &Api) {
     api.check(3, "again", 9, HOUR_MS).await.admitted(9, 8);
     assert_replayed(&first, &send(api, 1, "/reset", "again", reset).await);
     api.check(3, "again", 9, HOUR_MS).await.admitted(9, 7);
+}
+
+async fn a_key_is_kept_for_as_long_as_its_client_says(api: &Api) {
+    let body = check_body("brief", 1_000_000, HOUR_MS);
+    let first = send(api, 1, "/check", "\"brief\";ttl=1", body.clone()).await;
+    first.admitted(1_000_000, 999_999);
+    let anew = wait_until("the key is forgotten", async || {
+        let now = send(api, 2, "/check", "brief", body.clone()).await;
+        if now.header("idempotency-replayed") == "true" {
+            assert_eq!(now.text(), first.text());
+            return Err(now.text());
+        }
+        Ok(now)
+    })
+    .await;
+    anew.admitted(1_000_000, 999_998);
+    // From then on for as long as the setting says: this one was sent without a ttl.
+    let again = send(api, 3, "/check", "\"brief\";ttl=1", body.clone()).await;
+    assert_replayed(&anew, &again);
 }
 
 async fn a_grant_is_given_again_though_the_limiter_is_full(api: &Api) {

@@ -24,9 +24,18 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub(super) struct KeyHeader(Option<Box<Sent>>);
 
 struct Sent {
-    key: String,
+    key: Key,
     /// The path and the query.
     target: String,
+}
+
+/// What the header's value says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The key itself.
+    pub name: String,
+    /// For how long the client may send it again, if it says so, in seconds.
+    pub ttl_s: Option<u64>,
 }
 
 /// Where a key was sent.
@@ -58,7 +67,7 @@ impl KeyHeader {
         scope: impl FnOnce() -> Scope<'a>,
         body: &Payload,
     ) -> Option<IdempotencyKey> {
-        let Sent { key, target } = self.0.as_deref()?;
+        let Sent { key: Key { name, ttl_s }, target } = self.0.as_deref()?;
         let mut id = Sha256::new();
         match scope() {
             Scope::Root(namespace, endpoint) => {
@@ -72,12 +81,16 @@ impl KeyHeader {
                 id.update(object.id.0);
             }
         }
-        part(&mut id, key.as_bytes());
+        part(&mut id, name.as_bytes());
         let mut fingerprint = Sha256::new();
         part(&mut fingerprint, b"POST");
         part(&mut fingerprint, target.as_bytes());
         part(&mut fingerprint, body.bytes());
-        Some(IdempotencyKey { id: first_half(id), fingerprint: first_half(fingerprint) })
+        Some(IdempotencyKey {
+            id: first_half(id),
+            fingerprint: first_half(fingerprint),
+            ttl_ms: ttl_s.map(|ttl_s| ttl_s * 1000),
+        })
     }
 }
 
@@ -91,29 +104,36 @@ fn first_half(hash: Sha256) -> [u8; 16] {
     *hash.finalize().first_chunk().expect("32 bytes")
 }
 
-/// Reads a header's value: a String of RFC 9651 (section 4.2.5), `"8e03978e-40d5"`, without
-/// parameters; or the same without quotes, as most clients send it.
+/// Reads a header's value: a String of RFC 9651 (section 4.2.5), `"8e03978e-40d5"`; or the same
+/// without quotes, as most clients send it.
+///
+/// Behind the quotes may stand one parameter, `"8e03978e-40d5";ttl=60`: the client sends it again within
+/// so many seconds or never. What a key keeps takes room, and this is how to take less of it.
 ///
 /// # Errors
 /// `invalid_idempotency_key`, with the bound.
-pub fn parse(value: &[u8]) -> Result<String> {
+pub fn parse(value: &[u8]) -> Result<Key> {
     let key = match value.strip_prefix(b"\"") {
-        Some(rest) => quoted(rest)?,
-        None => bare(value)?,
+        Some(rest) => {
+            let (name, behind) = quoted(rest)?;
+            let ttl_s = if behind.is_empty() { None } else { Some(ttl_s(behind)?) };
+            Key { name, ttl_s }
+        }
+        None => Key { name: bare(value)?, ttl_s: None },
     };
-    if !(1..=limits::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
+    if !(1..=limits::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.name.len()) {
         return Err(malformed());
     }
     Ok(key)
 }
 
-/// What is behind the first quote.
-fn quoted(mut rest: &[u8]) -> Result<String> {
+/// What is behind the first quote: the key, and what is behind the second.
+fn quoted(mut rest: &[u8]) -> Result<(String, &[u8])> {
     let mut key = String::with_capacity(rest.len());
     while let Some((&byte, behind)) = rest.split_first() {
         rest = behind;
         match byte {
-            b'"' if rest.is_empty() => return Ok(key),
+            b'"' => return Ok((key, rest)),
             b'\\' => {
                 let (&escaped, behind) = rest.split_first().ok_or_else(malformed)?;
                 if !matches!(escaped, b'"' | b'\\') {
@@ -122,11 +142,23 @@ fn quoted(mut rest: &[u8]) -> Result<String> {
                 key.push(char::from(escaped));
                 rest = behind;
             }
-            b' '..=b'~' if byte != b'"' => key.push(char::from(byte)),
+            b' '..=b'~' => key.push(char::from(byte)),
             _ => return Err(malformed()),
         }
     }
     Err(malformed())
+}
+
+/// The one parameter that there is: an Integer of RFC 9651 (section 3.3.1).
+fn ttl_s(parameters: &[u8]) -> Result<u64> {
+    let text = str::from_utf8(parameters).map_err(|_| malformed())?;
+    let digits = text.strip_prefix(';').map(|text| text.trim_start_matches(' '));
+    let digits = digits.and_then(|text| text.strip_prefix("ttl=")).ok_or_else(malformed)?;
+    let bound = limits::IDEMPOTENCY_TTL_S_MAX;
+    let is_integer =
+        (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let ttl_s = digits.parse().ok().filter(|ttl_s| is_integer && (1..=bound).contains(ttl_s));
+    ttl_s.ok_or_else(|| invalid(&format!("must have a ttl from 1 to {bound} seconds, or none")))
 }
 
 /// A key without quotes has none of the characters that mean something in a header.
@@ -143,7 +175,7 @@ fn malformed() -> Error {
     let bound = limits::IDEMPOTENCY_KEY_BYTES_MAX;
     invalid(&format!(
         "must be a string in double quotes, or without them and then without spaces, commas and \
-         semicolons: 1 to {bound} characters of ASCII"
+         semicolons: 1 to {bound} characters of ASCII; behind the quotes nothing, or ;ttl=SECONDS"
     ))
 }
 
@@ -191,6 +223,7 @@ mod tests {
             (&long, &long),
             (&quoted, &long),
         ] {
+            let key = Key { name: key.to_owned(), ttl_s: None };
             assert_eq!(parse(value.as_bytes()).unwrap(), key, "{value}");
         }
         let longer = format!("{long}k");
@@ -222,8 +255,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_may_say_how_long_it_is_sent_again() {
+        for (value, ttl_s) in [
+            (r#""k";ttl=1"#, 1),
+            (r#""k"; ttl=060"#, 60),
+            (r#""k";ttl=2592000"#, limits::IDEMPOTENCY_TTL_S_MAX),
+        ] {
+            let key = Key { name: "k".to_owned(), ttl_s: Some(ttl_s) };
+            assert_eq!(parse(value.as_bytes()).unwrap(), key, "{value}");
+        }
+        for (value, bound) in [
+            (r#""k";ttl=0"#, "2592000"),
+            (r#""k";ttl=2592001"#, "2592000"),
+            (r#""k";ttl=-1"#, "2592000"),
+            (r#""k";ttl=1.5"#, "2592000"),
+            (r#""k";ttl="#, "2592000"),
+            (r#""k";ttl=0000000000000001"#, "2592000"),
+            (r#""k";TTL=60"#, ";ttl=SECONDS"),
+            (r#""k" ;ttl=60"#, ";ttl=SECONDS"),
+            (r#""k";ttl=60;a"#, "2592000"),
+            (r#""k";a;ttl=60"#, ";ttl=SECONDS"),
+            ("k;ttl=60", ";ttl=SECONDS"),
+        ] {
+            let error = parse(value.as_bytes()).unwrap_err();
+            assert_eq!(error.code, "invalid_idempotency_key", "{value}");
+            assert!(error.message.contains(bound), "{value}: {error}");
+        }
+    }
+
     fn key(key: &str, target: &str, scope: Scope, body: &'static str) -> IdempotencyKey {
-        let sent = Sent { key: key.to_owned(), target: target.to_owned() };
+        let sent = Sent { key: parse(key.as_bytes()).unwrap(), target: target.to_owned() };
         let header = KeyHeader(Some(Box::new(sent)));
         header.key(|| scope, &Payload::of(body)).unwrap()
     }
@@ -234,6 +296,8 @@ mod tests {
         let root = |namespace: &Namespace, endpoint| Scope::Root(namespace.id(), endpoint);
         let first = key("k", "/check", root(&one, "/check"), "{}");
         assert_eq!(first, key("k", "/check", root(&one, "/check"), "{}"));
+        let brief = key("\"k\";ttl=60", "/check", root(&one, "/check"), "{}");
+        assert_eq!(brief, IdempotencyKey { ttl_ms: Some(60_000), ..first });
         for elsewhere in [
             key("l", "/check", root(&one, "/check"), "{}"),
             key("k", "/check", root(&one, "/reset"), "{}"),

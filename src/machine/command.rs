@@ -185,6 +185,8 @@ pub struct IdempotencyKey {
     pub id: [u8; 16],
     /// A hash of the request: with another one the key was used for something else.
     pub fingerprint: [u8; 16],
+    /// How long the client may send it again, in ms, if that is shorter than what is kept is kept.
+    pub ttl_ms: Option<u64>,
 }
 
 /// What the leader stamps on changes that are carried out once.
@@ -323,7 +325,7 @@ mod tests {
             body: Bytes::from_static(b"{}"),
         };
         let tick = Tick { retention_ms: 8 };
-        let key = IdempotencyKey { id: [9; 16], fingerprint: [10; 16] };
+        let key = IdempotencyKey { id: [9; 16], fingerprint: [10; 16], ttl_ms: Some(13) };
         let once = Once { key, keeping: Keeping { retention_ms: 11, answers_max: 12 } };
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),

@@ -9,7 +9,7 @@
 //! | `check ID limit=3 window=1000 [object=NAME]` | the object is named like the identifier |
 //! | `reset ID [object=NAME]` | |
 //! | `append NAME [day=n] [type=…] [action=…] [user=…] [ip=…] [body=…]` | `nameless=true`: by the id alone |
-//! | … `[key=NAME] [request=NAME] [keep=ms] [most=n]` | any of these three, once for the key |
+//! | … `[key=NAME] [request=NAME] [ttl=ms] [keep=ms] [most=n]` | any of these three, once for the key |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
 //! | `begin`, `apply` | what stands between them is one batch |
@@ -470,7 +470,8 @@ fn number(args: &mut ArgumentConsumer, key: &str) -> Result<Option<u64>> {
 fn take_once(args: &mut ArgumentConsumer) -> Result<Option<Once>> {
     let Some(name) = args.take_key("key") else { return Ok(None) };
     let fingerprint = args.take_key("request").unwrap_or("request");
-    let key = IdempotencyKey { id: padded(name), fingerprint: padded(fingerprint) };
+    let ttl_ms = number(args, "ttl")?;
+    let key = IdempotencyKey { id: padded(name), fingerprint: padded(fingerprint), ttl_ms };
     let retention_ms = number(args, "keep")?.unwrap_or(1000);
     let answers_max = number(args, "most")?.unwrap_or(1000);
     Ok(Some(Once { key, keeping: Keeping { retention_ms, answers_max } }))

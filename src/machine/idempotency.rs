@@ -57,7 +57,7 @@ impl KeysRecord {
         changes: &[C],
         mut carry_out: impl FnMut(&mut Overlay, &C) -> io::Result<Answer>,
     ) -> io::Result<Outcome> {
-        let Once { key: IdempotencyKey { id, fingerprint }, keeping } = once;
+        let Once { key: IdempotencyKey { id, fingerprint, ttl_ms }, keeping } = once;
         let row = keys::kept(id);
         let room = changes.len() as u64;
         let mut record = match read(rows, &row)? {
@@ -70,7 +70,8 @@ impl KeysRecord {
                 if !self.make_room(rows, now_ms, room, keeping.answers_max)? {
                     return Ok(Outcome::Refused(Refusal::KeysFull));
                 }
-                let expires_ms = now_ms.saturating_add(keeping.retention_ms.max(1));
+                let retention_ms = ttl_ms.unwrap_or(u64::MAX).min(keeping.retention_ms).max(1);
+                let expires_ms = now_ms.saturating_add(retention_ms);
                 let answers = vec![None; changes.len()];
                 KeyRecord { fingerprint: *fingerprint, expires_ms, answers }
             }

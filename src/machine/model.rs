@@ -148,7 +148,10 @@ impl Model {
                 }
                 KeyRecord {
                     fingerprint: key.fingerprint,
-                    expires_ms: now_ms + keeping.retention_ms,
+                    expires_ms: match key.ttl_ms {
+                        Some(ttl_ms) if ttl_ms < keeping.retention_ms => now_ms + ttl_ms,
+                        _ => now_ms + keeping.retention_ms,
+                    },
                     answers: vec![None; changes.len()],
                 }
             }
@@ -383,6 +386,7 @@ enum PlannedCommand {
 struct PlannedKey {
     key: u8,
     fingerprint: u8,
+    ttl_ms: Option<u64>,
     keeping: Keeping,
 }
 
@@ -437,10 +441,13 @@ fn planned_command() -> impl Strategy<Value = PlannedCommand> {
 fn planned_key() -> impl Strategy<Value = PlannedKey> {
     let retention_ms = prop::sample::select(vec![1, 20, 100, 5000]);
     let fingerprint = prop_oneof![6 => Just(0u8), 1 => Just(1)];
-    (0..6u8, fingerprint, retention_ms).prop_map(|(key, fingerprint, retention_ms)| {
-        let keeping = Keeping { retention_ms, answers_max: ANSWERS_MAX };
-        PlannedKey { key, fingerprint, keeping }
-    })
+    let ttl_ms = prop::option::of(prop::sample::select(vec![1, 30, 9000]));
+    (0..6u8, fingerprint, ttl_ms, retention_ms).prop_map(
+        |(key, fingerprint, ttl_ms, retention_ms)| {
+            let keeping = Keeping { retention_ms, answers_max: ANSWERS_MAX };
+            PlannedKey { key, fingerprint, ttl_ms, keeping }
+        },
+    )
 }
 
 fn planned_change() -> impl Strategy<Value = PlannedCommand> {
@@ -555,7 +562,7 @@ impl Sender {
             PlannedCommand::Changes { once, changes } => {
                 let changes = changes.iter().map(|planned| change(self.command(planned)));
                 let mut changes: Vec<_> = changes.collect();
-                let once = once.as_ref().map(|PlannedKey { key, fingerprint, keeping }| {
+                let once = once.as_ref().map(|PlannedKey { key, fingerprint, ttl_ms, keeping }| {
                     let request = (*key, *fingerprint);
                     changes = self.requests.entry(request).or_insert(changes.clone()).clone();
                     // The leader makes an entry anew each time; the first that is kept counts.
@@ -565,8 +572,8 @@ impl Sender {
                             append.id = self.appended.to_be_bytes();
                         }
                     }
-                    let (id, fingerprint) = ([*key; 16], [*fingerprint; 16]);
-                    Once { key: IdempotencyKey { id, fingerprint }, keeping: *keeping }
+                    let (id, fingerprint, ttl_ms) = ([*key; 16], [*fingerprint; 16], *ttl_ms);
+                    Once { key: IdempotencyKey { id, fingerprint, ttl_ms }, keeping: *keeping }
                 });
                 Command::Changes { once, changes }
             }

@@ -74,7 +74,7 @@ fn change() -> impl Strategy<Value = Change<Append>> {
 /// Under few keys, which are sent again with other requests, and with bounds that no node sets.
 fn once() -> impl Strategy<Value = Once> {
     (0..3u8, 0..2u8, number(), number()).prop_map(|(id, fingerprint, retention_ms, answers_max)| {
-        let key = IdempotencyKey { id: [id; 16], fingerprint: [fingerprint; 16] };
+        let key = IdempotencyKey { id: [id; 16], fingerprint: [fingerprint; 16], ttl_ms: None };
         Once { key, keeping: Keeping { retention_ms, answers_max } }
     })
 }

@@ -135,6 +135,7 @@ fn texts() -> Vec<Seed> {
         ("idempotency_key", "two", r#""a", "b""#),
         ("idempotency_key", "open", r#""a\"#),
         ("idempotency_key", "parameter", r#""a";p=1"#),
+        ("idempotency_key", "ttl", r#""a"; ttl=60"#),
         ("members_body", "add", r#"{"add":{"id":4,"http":"127.0.0.1:7004","peer":"[::1]:7104"}}"#),
         ("members_body", "promote", r#"{"promote":{"id":4,"insteadOf":2,"force":true}}"#),
         ("members_body", "remove", r#"{ "remove" : { "id" : 18446744073709551615 } }"#),
@@ -236,7 +237,11 @@ fn messages() -> Vec<Seed> {
             Request::Log(draft(false)),
             Request::Tick(Tick { retention_ms: 1_000 }),
             Request::Changes {
-                key: Some(IdempotencyKey { id: [1; 16], fingerprint: [2; 16] }),
+                key: Some(IdempotencyKey {
+                    id: [1; 16],
+                    fingerprint: [2; 16],
+                    ttl_ms: Some(60_000),
+                }),
                 changes: vec![
                     machine::Change::Check(check(5, 1_000)),
                     machine::Change::Reset(reset()),
@@ -540,7 +545,7 @@ fn plain() -> Batch {
 
 /// Two checks and an entry once for a key, if so many answers may be kept.
 fn once(id: u8, fingerprint: u8, answers_max: u64) -> Command {
-    let key = IdempotencyKey { id: [id; 16], fingerprint: [fingerprint; 16] };
+    let key = IdempotencyKey { id: [id; 16], fingerprint: [fingerprint; 16], ttl_ms: None };
     let Command::Append(entry) = append("2024-01-15", Some(19_737)) else { unreachable!() };
     let check = machine::Change::Check(check(2, 1_000));
     let changes = vec![check.clone(), machine::Change::Log(entry), check];

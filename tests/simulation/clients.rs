@@ -50,7 +50,7 @@ async fn ask_once(world: &World, hosts: &[&Host], client: u64, ask: Ask, rng: &m
     let position = lock(&world.history).ask(client, first.id, ask.clone(), world.now());
     let mut id = [0; 16];
     id[..8].copy_from_slice(&(position as u64).to_be_bytes());
-    let key = IdempotencyKey { id, fingerprint: [0; 16] };
+    let key = IdempotencyKey { id, fingerprint: [0; 16], ttl_ms: None };
     let mut is_unknown = false;
     let mut told = Told::Unknown;
     for host in std::iter::once(first).chain(hosts.iter().copied().cycle()).take(TRIES) {

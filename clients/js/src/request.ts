@@ -28,6 +28,11 @@ const NOT_PASSED_ON = [
   "trailer", "transfer-encoding", "upgrade",
 ];
 
+/**
+ * How much longer than its call a key is remembered: more than a node takes to carry a request out or
+ * give up on it (5 s), and than clocks differ by.
+ */
+const KEY_TTL_MARGIN_S = 60;
 /** Methods that change nothing, so that they may be repeated without a key (RFC 9110, 9.2.1). */
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
@@ -58,8 +63,10 @@ export async function wireRequest(
   for (const name of NOT_PASSED_ON) headers.delete(name);
   const hasOwnKey = !SAFE_METHODS.includes(method) && !headers.has("idempotency-key");
   if (hasOwnKey) {
-    // A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
-    headers.set("idempotency-key", `"${uuid()}"`);
+    // A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it. The cluster need not
+    // remember it for the day that it would: it is sent until the deadline, and never again.
+    const ttlS = Math.ceil((deadlineMs - performance.now()) / 1000) + KEY_TTL_MARGIN_S;
+    headers.set("idempotency-key", `"${uuid()}";ttl=${Math.max(ttlS, KEY_TTL_MARGIN_S)}`);
   }
   const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
   const body = request.body === null ? undefined : await readBody(request.body, deadlineMs, signal);

@@ -93,7 +93,7 @@ test("entries of one moment go in one batch, and each gets its own answer", asyn
   assert.equal(node.requests.length, 1);
   assert.equal(node.requests[0].path, `/do/AUDIT_LOGGER/name/${today()}/log/batch`);
   assert.deepEqual(JSON.parse(node.requests[0].body), { entries: ["a", "bad", "c"].map((action) => entry(action)) });
-  assert.match(node.requests[0].headers["idempotency-key"], /^"[0-9a-f-]{36}"$/);
+  assert.match(node.requests[0].headers["idempotency-key"], /^"[0-9a-f-]{36}";ttl=65$/);
   assert.deepEqual(shown.lines(), [JSON.stringify(entry("bad"))]);
   assert.deepEqual(shown.errors(), ["the audit log answered 400 no"]);
 });

@@ -29,7 +29,7 @@ test("a call goes to the object's path, with the token, a key and the same body"
   assert.equal(request.body, CHECK.body);
   assert.equal(request.headers.authorization, "Bearer secret");
   assert.equal(request.headers["x-own"], "1");
-  assert.match(request.headers["idempotency-key"], /^"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"$/);
+  assert.match(request.headers["idempotency-key"], /^"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";ttl=65$/);
   assert.equal(request.headers.host, new URL(node.endpoint).host);
 });
 
