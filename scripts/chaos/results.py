@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import report
 
@@ -37,12 +38,18 @@ def table(rounds, skipped, failed):
                   for why in result.undecided]
     notes += [f"FAILED: {_first_line(why)}" for why in failed]
     if notes:
-        counted = {note: notes.count(note) for note in notes}
-        parts.append("\n".join(
-            f"- {note}" + (f" ({count} times)" if count > 1 else "")
-            for note, count in counted.items()
-        ))
+        parts.append("\n".join(_told(notes)))
     return "\n\n".join(parts)
+
+
+def _told(notes):
+    """A line for each, and one for all that differ in their numbers alone: the first of them."""
+    alike = {}
+    for note in notes:
+        alike.setdefault(re.sub(r"\d+", "0", note), []).append(note)
+    for first, *others in alike.values():
+        more = f" (and {len(others)} more, alike but for numbers)" if others else ""
+        yield f"- {first}{more}"
 
 
 def _row(name, rounds):
