@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+
 from support.cluster import Cluster, running_cluster
 from support.either import calls_of, open_client
 from support.fake import Asked, FakeNode, Reply, fake_nodes

@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
+
 from conftest import Connect, Nodes
 from support.cluster import Cluster, running_cluster
 from support.fake import Asked, Reply
 from support.wait import wait_for
-
 from tallykeep import AsyncClient, Client, NoAnswerError, RequestError, TallykeepError
 
 HOUR_MS = 3_600_000
@@ -159,7 +159,7 @@ def takes_keys(endpoint: str) -> bool:
         httpx.post(f"{endpoint}/check", json=body, headers=headers, trust_env=False)
         for _ in range(2)
     ]
-    return answers[1].headers.get("idempotency-replayed") == "true"
+    return bool(answers[1].headers.get("idempotency-replayed") == "true")
 
 
 def needs_keys(cluster: Cluster) -> None:
@@ -314,9 +314,7 @@ def async_load(endpoints: list[str]) -> Iterator[Load]:
 @pytest.mark.parametrize(
     "fault", [kill_the_leader, kill_a_follower, stop_the_leader, freeze_the_leader]
 )
-def test_no_call_fails_while(
-    fault: Fault, loaded: Callable[[list[str]], Any]
-) -> None:
+def test_no_call_fails_while(fault: Fault, loaded: Callable[[list[str]], Any]) -> None:
     with running_cluster(3) as cluster:
         is_exact = takes_keys(cluster.endpoints[0])
         with loaded(cluster.endpoints) as load:

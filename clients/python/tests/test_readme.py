@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.cluster import Cluster
 from support.ports import dead_endpoint
 

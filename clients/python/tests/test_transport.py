@@ -8,11 +8,11 @@ import threading
 import time
 
 import pytest
+
 from conftest import Connect, Nodes
 from support.fake import ALLOWED, Asked, Reply, allow, fake_nodes
 from support.ports import dead_endpoint
 from support.wait import wait_for
-
 from tallykeep import AsyncClient, Client, Decision, NoAnswerError, ProtocolError, ServerError
 
 LIMIT = {"requests": 100, "window_ms": 60_000}
@@ -221,7 +221,7 @@ def test_an_export_is_streamed_beyond_the_deadline_of_its_beginning(
         reply.head(200, {"Transfer-Encoding": "chunked"})
         reply.chunk(b"first\n")
         more.wait(60)
-        for _ in range(4):
+        for _index in range(4):
             slow.wait(0.3)
             reply.chunk(b"later\n")
         reply.chunk(b"")
@@ -250,7 +250,7 @@ def test_an_export_that_breaks_off_or_stalls_is_an_error_of_its_reader(
 
     node, other = nodes(cut, allow)
     client = connect([node.endpoint, other.endpoint], timeout_s=0.5)
-    with pytest.raises(NoAnswerError, match="the export broke off") as caught:  # noqa: SIM117
+    with pytest.raises(NoAnswerError, match="the export broke off") as caught:  # noqa: PT012, SIM117
         with client.export() as stream:
             assert next(stream) == b"first\n"
             next(stream)
@@ -331,7 +331,7 @@ def test_a_task_that_is_cancelled_ends_at_once(nodes: Nodes) -> None:
     async def run() -> None:
         async with AsyncClient([hanging.endpoint], timeout_s=60) as client:
             task = asyncio.ensure_future(client.check("a", requests=1, window_ms=1))
-            while not hanging.requests:
+            while not hanging.requests:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -98,9 +98,7 @@ class AsyncClient:
     ) -> Page:
         """As :meth:`tallykeep.Client.query`."""
         return await self._perform(
-            _api.query(
-                start_time_ms, end_time_ms, type, action, user_id, ip, order, limit, cursor
-            )
+            _api.query(start_time_ms, end_time_ms, type, action, user_id, ip, order, limit, cursor)
         )
 
     @asynccontextmanager

@@ -264,7 +264,8 @@ class Calls:
         at once.
         """
         doublings = min(candidate.attempts - 1, _DOUBLINGS_MAX)
-        return min(PAUSE_S_MIN * 2**doublings, PAUSE_S_MAX) * (0.5 + self._chance() / 2)
+        whole_s: float = min(PAUSE_S_MIN * 2**doublings, PAUSE_S_MAX)
+        return whole_s * (0.5 + self._chance() / 2)
 
     def _late(self) -> NoAnswerError:
         message = f"no tallykeep node answered within {self._settings.timeout_s:g} s"

@@ -162,9 +162,7 @@ class Client:
             TallykeepError: as of :meth:`check`; a filter out of bounds is a RequestError.
         """
         return self._perform(
-            _api.query(
-                start_time_ms, end_time_ms, type, action, user_id, ip, order, limit, cursor
-            )
+            _api.query(start_time_ms, end_time_ms, type, action, user_id, ip, order, limit, cursor)
         )
 
     @contextmanager
@@ -294,4 +292,4 @@ class _Limit:
             raise httpx.ReadTimeout("the answer takes too long")
 
     def _set(self, bound_s: float) -> None:
-        self.timeouts_s.update({step: bound_s for step in ("connect", "read", "write", "pool")})
+        self.timeouts_s.update(dict.fromkeys(("connect", "read", "write", "pool"), bound_s))

@@ -37,23 +37,17 @@ class Reply(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FakeServer
 
-    def json(
-        self, status: int, value: object, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def json(self, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
         """Answers with JSON."""
         self.whole(status, json.dumps(value).encode(), headers)
 
-    def problem(
-        self, status: int, code: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def problem(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         """Answers with tallykeep's form of an error (RFC 9457)."""
         title = HTTPStatus(status).phrase
         members = {"title": title, "status": status, "detail": f"detail of {code}", "code": code}
         self.json(status, {"type": "about:blank", **members, "error": title}, headers)
 
-    def whole(
-        self, status: int, body: bytes, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def whole(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Answers with these bytes."""
         self.head(status, {"Content-Length": str(len(body)), **(headers or {})})
         self.wfile.write(body)
@@ -82,7 +76,7 @@ class Reply(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Is silent."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Remembers what was asked, and answers."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, condition: Callable[[], T], timeout_s: float = 60.0) -> T:
+def wait_for(what: str, condition: Callable[[], T | None], timeout_s: float = 60.0) -> T:
     """Tries ``condition`` until it gives something true, which is returned; fails with ``what`` if
     it does not.
     """
