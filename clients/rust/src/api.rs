@@ -155,8 +155,9 @@ pub(crate) fn refuse(answer: &Answer) -> Result<()> {
 }
 
 fn json<T: DeserializeOwned>(answer: &Answer) -> Result<T> {
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| foreign(answer, "is not of the form that was asked for").with_source(error))
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        foreign(answer, "is not of the form that was asked for").with_source(error)
+    })
 }
 
 fn foreign(answer: &Answer, what: &str) -> Error {

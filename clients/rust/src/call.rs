@@ -163,9 +163,7 @@ impl Calls {
                 Sort::Elsewhere => None,
                 Sort::Broken if is_hopeless => None,
                 Sort::Broken => Some(Instant::now() + pause(candidate.attempts)),
-                Sort::Later(after) => {
-                    Some(Instant::now() + after.max(pause(candidate.attempts)))
-                }
+                Sort::Later(after) => Some(Instant::now() + after.max(pause(candidate.attempts))),
             };
             last = Some(error);
         }
@@ -173,7 +171,12 @@ impl Calls {
 
     /// One attempt without a key, for a call of which nothing was carried out yet: better than none.
     /// It is not repeated, for that might count twice.
-    async fn without_key(&self, node: &Node, request: &Request, deadline: Instant) -> Result<Answer> {
+    async fn without_key(
+        &self,
+        node: &Node,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Answer> {
         let bare = Request { key: None, has_own_key: false, ..request.clone() };
         self.attempt(node, &bare, deadline).await.map_err(|failure| failure.error)
     }
@@ -202,7 +205,8 @@ impl Calls {
         let limit = if is_alone { left } else { left.min(self.settings.attempt_timeout) };
         node.circuit().begin(began, limit);
         let exchanged = timeout(limit, self.exchange(node, request)).await;
-        let message = |why: &str| format!("tallykeep at {} cannot be reached: {why}", node.endpoint);
+        let message =
+            |why: &str| format!("tallykeep at {} cannot be reached: {why}", node.endpoint);
         let error = match exchanged {
             Ok(Ok(answer)) => {
                 node.circuit().succeed();
@@ -305,7 +309,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_second() {
-        for (attempts, most_ms) in [(1, 50), (2, 100), (3, 200), (5, 800), (6, 1_000), (99, 1_000)] {
+        for (attempts, most_ms) in [(1, 50), (2, 100), (3, 200), (5, 800), (6, 1_000), (99, 1_000)]
+        {
             for _ in 0..100 {
                 let pause = pause(attempts);
                 let most = Duration::from_millis(most_ms);

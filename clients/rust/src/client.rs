@@ -208,9 +208,8 @@ impl Builder {
             }
             clean.push(endpoint);
         }
-        let is_token = |token: &String| {
-            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
-        };
+        let is_token =
+            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         if !token.as_ref().is_none_or(is_token) {
             return Err(Error::argument("token must be a string of visible ASCII characters"));
         }

@@ -40,9 +40,8 @@ impl Export {
     /// [`ErrorKind::NoAnswer`]: the export broke off, or no part came for the client's `timeout`. It
     /// is not begun again, for another snapshot would follow.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let broke_off = |why: String| {
-            Error::new(ErrorKind::NoAnswer, format!("the export broke off: {why}"))
-        };
+        let broke_off =
+            |why: String| Error::new(ErrorKind::NoAnswer, format!("the export broke off: {why}"));
         match timeout(self.stall, self.response.chunk()).await {
             Ok(Ok(part)) => Ok(part),
             Ok(Err(error)) => Err(broke_off(reason(&error)).with_source(error)),

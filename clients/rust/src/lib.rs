@@ -4,6 +4,8 @@
 //! next, with the same `Idempotency-Key`, so that the cluster counts it once. The README tells when
 //! and for how long, and has samples.
 
+#![warn(missing_docs)]
+
 mod api;
 mod call;
 mod circuit;

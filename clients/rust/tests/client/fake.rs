@@ -67,8 +67,11 @@ pub(crate) struct FakeNode {
     task: JoinHandle<()>,
 }
 
+/// Is told how many requests there were before.
+type Answer = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
+
 struct State {
-    answer: Box<dyn Fn(usize, &Asked) -> Reply + Send + Sync>,
+    answer: Box<Answer>,
     requests: Mutex<Vec<Asked>>,
     connections: AtomicUsize,
     closed: AtomicUsize,

@@ -44,7 +44,13 @@ fn samples_are_examples_and_there_is_no_code_that_is_none() {
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), EXAMPLES.len());
     let fences: Vec<_> =
         README.lines().filter(|line| line.starts_with("```") && line.len() > 3).collect();
-    assert_eq!(fences, ["```toml", "```rust", "```text", "```rust", "```text", "```rust", "```text", "```rust", "```text"]);
+    assert_eq!(
+        fences,
+        [
+            "```toml", "```rust", "```text", "```rust", "```text", "```rust", "```text", "```rust",
+            "```text"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -61,7 +67,8 @@ async fn samples_do_what_the_readme_says() {
             .output()
             .await
             .unwrap();
-        let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         assert!(ran.status.success() && stderr.is_empty(), "{example}: {stderr}");
         assert_eq!(stdout, output, "{example}");
     }
