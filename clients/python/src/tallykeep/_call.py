@@ -303,6 +303,12 @@ def problem(answer: Answer) -> tuple[str, str | None]:
         members = {}
     detail, code = members.get("detail"), members.get("code")
     if not isinstance(detail, str):
-        known = answer.status in HTTPStatus._value2member_map_
-        detail = HTTPStatus(answer.status).phrase if known else "no reason"
+        detail = _phrase(answer.status)
     return detail, code if isinstance(code, str) else None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason"
