@@ -44,6 +44,7 @@ def test_every_call_that_changes_something_has_a_key_of_its_own() -> None:
     keys = made() + made()
     assert len(set(keys)) == 6
     assert all(key is not None and len(key) == 38 and key[0] == key[-1] == '"' for key in keys)
+    assert _api.check("i", None, 1, 1, None).request.has_own_key
     assert _api.query(*[None] * 9).request.key is None
 
 
@@ -76,6 +77,8 @@ def test_a_limit_out_of_bounds_is_not_sent(requests: Any, window_ms: Any, what: 
 def test_a_type_out_of_bounds_is_not_sent(type: str) -> None:
     with pytest.raises(ValueError):
         _api.check("i", type, 1, 1, None)
+    for taken in ("x", "x" * 512):
+        assert json.loads(_api.reset("i", taken, None).request.body or b"")["type"] == taken
 
 
 def test_an_identifier_that_the_cluster_would_not_take_is_counted_under_its_digest() -> None:

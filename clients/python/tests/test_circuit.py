@@ -62,7 +62,7 @@ def test_a_retry_after_is_seconds_or_a_date() -> None:
         "1000000000": None,
         "-1": None,
         "1.5": None,
-        "١": None,
+        "\u0661": None,
         "soon": None,
         "": None,
         None: None,

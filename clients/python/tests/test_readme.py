@@ -24,7 +24,7 @@ PLACEHOLDERS = {
 
 
 def test_there_are_samples_and_no_code_that_is_none() -> None:
-    assert len(SAMPLES) == 6
+    assert len(SAMPLES) == 7
     fences = re.findall(r"^```\w+$", README, re.MULTILINE)
     assert fences == ["```python", "```text"] * len(SAMPLES)
 

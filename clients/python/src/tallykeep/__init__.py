@@ -5,12 +5,14 @@ failover: ``_call`` decides without I/O what is sent where and when, and they ca
 """
 
 from ._async_client import AsyncClient
+from ._audit_log import AuditLog
 from ._client import Client
 from .errors import NoAnswerError, ProtocolError, RequestError, ServerError, TallykeepError
 from .results import Decision, Entry, Page
 
 __all__ = [
     "AsyncClient",
+    "AuditLog",
     "Client",
     "Decision",
     "Entry",

@@ -7,14 +7,14 @@ import json
 import re
 import unicodedata
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
 from ._call import Answer, Request, problem
-from .errors import ProtocolError, RequestError
+from .errors import ProtocolError, RequestError, TallykeepError
 from .results import Decision, Entry, Page
 
 NAME_BYTES_MAX = 512
@@ -44,10 +44,10 @@ def check(
     """``POST /check``."""
     body = _limiter(identifier, type)
     body["config"] = {
-        "requests": _integer("requests", requests, 0, REQUESTS_MAX),
-        "windowMs": _integer("window_ms", window_ms, 1, WINDOW_MS_MAX),
+        "requests": integer("requests", requests, 0, REQUESTS_MAX),
+        "windowMs": integer("window_ms", window_ms, 1, WINDOW_MS_MAX),
     }
-    return Operation(_post("/check", body, key), _decision)
+    return Operation(_post("/check", to_json(body), key), _decision)
 
 
 def reset(identifier: str, type: str | None, key: str | None) -> Operation[None]:
@@ -57,7 +57,7 @@ def reset(identifier: str, type: str | None, key: str | None) -> Operation[None]
         if _members(answer).get("success") is not True:
             raise _foreign(answer, "has no success")
 
-    return Operation(_post("/reset", _limiter(identifier, type), key), read)
+    return Operation(_post("/reset", to_json(_limiter(identifier, type)), key), read)
 
 
 def log(
@@ -70,7 +70,11 @@ def log(
     key: str | None,
 ) -> Operation[str]:
     """``POST /log``. The result is the entry's id."""
-    body = entry_members(type, action, user_id, ip, details, members)
+    return log_json(to_json(entry_members(type, action, user_id, ip, details, members)), key)
+
+
+def log_json(entry: bytes, key: str | None) -> Operation[str]:
+    """``POST /log`` of an entry that is JSON."""
 
     def read(answer: Answer) -> str:
         id = _members(answer).get("id")
@@ -78,7 +82,37 @@ def log(
             raise _foreign(answer, "has no id")
         return id
 
-    return Operation(_post("/log", body, key), read)
+    return Operation(_post("/log", entry, key), read)
+
+
+def log_batch(entries: Sequence[bytes]) -> Operation[list[str | TallykeepError]]:
+    """``POST /log/batch`` of entries that are JSON. The result is what became of each: its id, or
+    why it was not taken.
+    """
+    body = b'{"entries":[%s]}' % b",".join(entries)
+
+    def read(answer: Answer) -> list[str | TallykeepError]:
+        results = _members(answer).get("results")
+        if not isinstance(results, list) or len(results) != len(entries):
+            raise _foreign(answer, "has not one result for each entry")
+        return [_logged(answer, result) for result in results]
+
+    return Operation(_post("/log/batch", body, None), read)
+
+
+def _logged(answer: Answer, result: Any) -> str | TallykeepError:
+    """What one result of a batch says."""
+    members = result if isinstance(result, dict) else {}
+    id, status, code = members.get("id"), members.get("status"), members.get("code")
+    if status == 200 and isinstance(id, str):
+        return id
+    if not isinstance(status, int) or status < 400:
+        return _foreign(answer, "has a result that is none")
+    return RequestError(
+        f"tallykeep answered {status}: {members.get('detail')}",
+        status=status,
+        code=code if isinstance(code, str) else None,
+    )
 
 
 def entry_members(
@@ -152,17 +186,17 @@ def to_json(value: object) -> bytes:
     return text.encode()
 
 
-def _post(path: str, body: Mapping[str, Any], key: str | None) -> Request:
+def _post(path: str, body: bytes, key: str | None) -> Request:
     if key is None:
         # A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
         own = f'"{uuid.uuid4()}"'
-        return Request("POST", path, to_json(body), key=own, has_own_key=True)
+        return Request("POST", path, body, key=own, has_own_key=True)
     if not re.fullmatch(r"[\x21-\x7e]+", key) or '"' in key or "\\" in key:
         raise ValueError(
             "idempotency_key must be a string of visible ASCII characters without quotes and "
             "backslashes"
         )
-    return Request("POST", path, to_json(body), key=f'"{key}"')
+    return Request("POST", path, body, key=f'"{key}"')
 
 
 def _limiter(identifier: str, type: str | None) -> dict[str, Any]:
@@ -191,7 +225,8 @@ def counted(identifier: str) -> str:
     return text if is_taken else f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _integer(name: str, value: int, least: int, most: int) -> int:
+def integer(name: str, value: int, least: int, most: int) -> int:
+    """Checks an argument."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"{name} must be an integer from {least} to {most}")
     return value
