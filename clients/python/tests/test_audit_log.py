@@ -266,7 +266,7 @@ def test_bounds_are_checked() -> None:
             {"queue_bytes_max": 0},
         ):
             with pytest.raises(ValueError, match=next(iter(wrong))):
-                AuditLog(client, **wrong)  # type: ignore[arg-type]
+                AuditLog(client, **wrong)
 
 
 def test_a_real_log(cluster: Cluster) -> None:

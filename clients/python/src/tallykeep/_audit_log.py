@@ -101,6 +101,7 @@ class AuditLog:
             nothing.set_result(None)
             return nothing
         with self._changed:
+            reason: str | None
             if self._pending_bytes + len(pending.json) > self._queue_bytes_max:
                 reason = "too many audit entries wait for their answer"
             else:
