@@ -80,8 +80,20 @@ def test_what_fails_is_asked_of_the_next_node_at_once_with_the_same_bytes_and_ke
     assert answer is OK
     assert asked == [("a", 0.0), ("b", 0.0), ("c", 0.0)]
     sent = {(one.method, one.body, one.headers["Idempotency-Key"]) for one in world.attempts}
-    assert sent == {("POST", b"{}", '"k"')}
+    assert sent == {("POST", b"{}", '"k";ttl=65')}
     assert all(one.headers["Authorization"] == "Bearer token" for one in world.attempts)
+
+
+@pytest.mark.parametrize(("timeout_s", "ttl_s"), [(0.001, 61), (5.0, 65), (5.001, 66)])
+def test_a_calls_own_key_is_to_be_remembered_for_its_time_and_a_minute(
+    timeout_s: float, ttl_s: int
+) -> None:
+    world = World(1, timeout_s=timeout_s)
+    world.call(lambda _: OK)
+    # A caller's own is for the cluster to forget.
+    world.call(lambda _: OK, Request("POST", "/check", b"{}", key='"own"'))
+    keys = [one.headers["Idempotency-Key"] for one in world.attempts]
+    assert keys == [f'"k";ttl={ttl_s}', '"own"']
 
 
 def test_an_attempt_has_its_own_limit_and_never_more_than_is_left_of_the_call() -> None:

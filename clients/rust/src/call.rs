@@ -22,6 +22,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How much of a 5xx is read, for its message.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+/// How much longer than its call a key is remembered: more than a node takes to carry a request out or
+/// give up on it (5 s), and than clocks differ by.
+const KEY_TTL_MARGIN_S: u64 = 60;
 /// Of a 5xx, those that another node may do better. 507 and the like are the whole cluster's.
 const ELSEWHERE_STATUSES: [u16; 3] = [500, 502, 504];
 /// Codes of 5xx that are about the `Idempotency-Key` and not about the request, which was not carried
@@ -45,7 +48,7 @@ pub(crate) struct Request {
     /// With the query.
     pub(crate) path: String,
     pub(crate) body: Option<Bytes>,
-    /// The value of `Idempotency-Key`.
+    /// The value of `Idempotency-Key`, a string of RFC 9651.
     pub(crate) key: Option<String>,
     /// Whether `key` was made here, and not by the caller.
     pub(crate) has_own_key: bool,
@@ -231,6 +234,12 @@ impl Calls {
             sent = sent.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         if let Some(key) = &request.key {
+            // The cluster need not remember a call's own key for the day that it would: it is sent until
+            // the deadline, and never again.
+            let key = match request.has_own_key {
+                true => format!("{key};ttl={}", ttl_s(self.settings.timeout)),
+                false => key.clone(),
+            };
             sent = sent.header("Idempotency-Key", key);
         }
         if let Some(token) = &self.settings.token {
@@ -263,6 +272,11 @@ impl Calls {
             format!("no tallykeep node answered within {timeout_ms} ms"),
         )
     }
+}
+
+/// For how long a call's own key may be sent again.
+fn ttl_s(timeout: Duration) -> u64 {
+    timeout.as_millis().div_ceil(1000) as u64 + KEY_TTL_MARGIN_S
 }
 
 /// What a 5xx means for the call.
@@ -306,6 +320,13 @@ fn pause(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_calls_own_key_is_to_be_remembered_for_its_time_and_a_minute() {
+        for (timeout_ms, expected_s) in [(1, 61), (5_000, 65), (5_001, 66)] {
+            assert_eq!(ttl_s(Duration::from_millis(timeout_ms)), expected_s);
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_a_second() {

@@ -34,6 +34,9 @@ PAUSE_S_MAX = 1.0
 _DOUBLINGS_MAX = 5
 # How much of a 5xx is read, for its message.
 PROBLEM_BYTES_MAX = 64 * 1024
+# How much longer than its call a key is remembered: more than a node takes to carry a request out or
+# give up on it (5 s), and than clocks differ by.
+KEY_TTL_MARGIN_S = 60
 # Of a 5xx, those that another node may do better. 507 and the like are the whole cluster's.
 ELSEWHERE_STATUSES = (500, 502, 504)
 # Codes of 5xx that are about the Idempotency-Key and not about the request, which was not carried
@@ -50,7 +53,7 @@ class Request:
     """With the query."""
     body: bytes | None = None
     key: str | None = None
-    """The value of ``Idempotency-Key``."""
+    """The value of ``Idempotency-Key``, a string of RFC 9651."""
     has_own_key: bool = False
     """Whether ``key`` was made here, and not by the caller."""
     is_streamed: bool = False
@@ -142,6 +145,9 @@ class Calls:
         self._wall_s = wall_s
         self._chance = chance
         self._nodes = [_Node(endpoint) for endpoint in settings.endpoints]
+        # The cluster need not remember a call's own key for the day that it would: it is sent until
+        # the deadline, and never again.
+        self._ttl = f";ttl={math.ceil(settings.timeout_s) + KEY_TTL_MARGIN_S}"
         # Whose turn it is to be asked first. It starts anywhere, so that many clients spread.
         self._turn = int(chance() * len(self._nodes))
         # Circuits and the turn are of all threads.
@@ -239,7 +245,7 @@ class Calls:
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         if request.key is not None:
-            headers["Idempotency-Key"] = request.key
+            headers["Idempotency-Key"] = request.key + (self._ttl if request.has_own_key else "")
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token}"
         return headers

@@ -55,7 +55,7 @@ async fn what_breaks_off_is_asked_of_the_next_node_with_the_same_bytes_and_key()
         let (first, second) = (&broken.requests()[0], &good.requests()[0]);
         assert_eq!((first.method.as_str(), first.path.as_str()), ("POST", "/check"));
         assert_eq!(first.body, second.body);
-        assert!(first.key().is_some());
+        assert!(first.key().is_some_and(|key| key.len() == 46 && key.ends_with("\";ttl=120")));
         assert_eq!(first.key(), second.key());
         assert_eq!(first.headers["authorization"], "Bearer secret");
         assert_eq!(second.headers["content-type"], "application/json");
