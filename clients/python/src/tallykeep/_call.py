@@ -34,8 +34,8 @@ PAUSE_S_MAX = 1.0
 _DOUBLINGS_MAX = 5
 # How much of a 5xx is read, for its message.
 PROBLEM_BYTES_MAX = 64 * 1024
-# How much longer than its call a key is remembered: more than a node takes to carry a request out or
-# give up on it (5 s), and than clocks differ by.
+# How much longer than its call a key is remembered: more than a node takes to carry a request out,
+# or to give up on it (5 s), and than clocks differ by.
 KEY_TTL_MARGIN_S = 60
 # Of a 5xx, those that another node may do better. 507 and the like are the whole cluster's.
 ELSEWHERE_STATUSES = (500, 502, 504)
