@@ -174,8 +174,8 @@ test_rust() {
   # Apart from the server's, whose profile and whose features are others.
   local target
   target=$(target_dir)/clients/rust
+  local -x CARGO_TARGET_DIR=$target
   cd clients/rust
-  export CARGO_TARGET_DIR=$target
   check "format of the Rust client" cargo fmt --check
   check "clippy of the Rust client" cargo clippy --all-targets --locked --quiet -- -D warnings
   RUSTDOCFLAGS="-D warnings" check "documentation of the Rust client" \
