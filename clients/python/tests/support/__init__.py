@@ -1,0 +1,1 @@
+"""What the tests need: real nodes, nodes that fail in chosen ways, both clients as one."""
