@@ -1,0 +1,57 @@
+/** The command line of scripts/conformance.sh, which see. */
+
+import { readFile, writeFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+
+import { conformance, PAGE, strayRows } from "./conformance.js";
+import { explain } from "./report.js";
+import { withSummary } from "./rows.js";
+import { summary } from "./summary.js";
+
+const DEFAULT_CALLS = 3_000;
+const SHOWN_MAX = 20;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string" },
+    calls: { type: "string" },
+    episode: { type: "string" },
+    objects: { type: "string" },
+    document: { type: "boolean", default: false },
+  },
+});
+const integer = (name, fallback) => {
+  if (values[name] === undefined) return fallback;
+  if (!/^\d{1,9}$/.test(values[name])) throw new Error(`--${name} must be an integer`);
+  return Number(values[name]);
+};
+const seed = integer("seed", Date.now() % 1_000_000_000);
+const calls = integer("calls", DEFAULT_CALLS);
+const only = integer("episode");
+const objects = values.objects && pathToFileURL(values.objects);
+
+const ends = [];
+let failed = false;
+const fail = (line) => {
+  failed = true;
+  console.log(line);
+};
+
+for (const line of await strayRows()) fail(`error: ${line}`);
+console.log(`seed ${seed}`);
+const began = performance.now();
+try {
+  const report = await conformance({ after: (end) => ends.push(end) }, { seed, calls, only, objects });
+  for (const one of report.unexplained.slice(0, SHOWN_MAX)) fail(`\nNo row explains, in ${one.episode}:\n${explain(one)}`);
+  if (report.unexplained.length > SHOWN_MAX) console.log(`\n… and ${report.unexplained.length - SHOWN_MAX} more`);
+  if (only === undefined && calls >= DEFAULT_CALLS) {
+    for (const { row } of report.idle) fail(`error: a rule of the row "${row}" explained nothing: is it still so?`);
+  }
+  const text = summary(report);
+  console.log(`\n${text}\n\n${((performance.now() - began) / 1000).toFixed(1)} s, seed ${seed}`);
+  if (values.document && !failed) await writeFile(PAGE, withSummary(await readFile(PAGE, "utf8"), text));
+} finally {
+  for (const end of ends.reverse()) await end();
+}
+process.exitCode = failed ? 1 : 0;
