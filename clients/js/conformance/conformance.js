@@ -32,17 +32,15 @@ export async function conformance(context, { seed, calls, only, objects }) {
 
 async function play(sides, report, seed, index) {
   const { title, play } = episode(seed, index);
-  const before = report.unexplained.length;
   for (let attempt = 1; ; attempt++) {
     try {
-      await play(new Runner(sides, report), attempt);
+      await play(new Runner(sides, report, `--seed ${seed} --episode ${index} (${title})`), attempt);
       break;
     } catch (error) {
-      if (!(error instanceof Undecided)) throw new Error(`episode ${index}, ${title}, seed ${seed}`, { cause: error });
+      if (!(error instanceof Undecided)) throw new Error(`in --seed ${seed} --episode ${index} (${title})`, { cause: error });
       if (attempt === ATTEMPTS_MAX) throw new Error(`the machine is too slow for episode ${index}, ${title}`);
     }
   }
-  for (const one of report.unexplained.slice(before)) one.episode ??= `${title}: --seed ${seed} --episode ${index}`;
 }
 
 /** What is wrong between the rules and the page: rules of no row, rows of no rule. */

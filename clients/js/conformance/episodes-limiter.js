@@ -51,11 +51,17 @@ async function shortWindows({ random, run, name }) {
   for (let round = random.int(1, 3); round > 0; round--) {
     const requests = random.int(1, 4);
     const windowMs = random.int(250, 500);
-    for (let step = random.int(1, 6); step > 0; step--) await run.call(check(object, identifier, requests, windowMs));
+    const checks = async (count) => {
+      for (let step = count; step > 0; step--) await run.call(check(object, identifier, requests, windowMs));
+    };
+    await checks(random.int(1, 6));
     await run.windowEnds(object, identifier, windowMs);
+    await checks(random.int(1, 6));
+    await run.windowEnds(object, identifier, windowMs);
+    await checks(1);
+    // A window of another length than the next round's would be one that grows.
+    await run.call(reset(object, identifier));
   }
-  await run.call(check(object, identifier, 2, 60_000));
-  await run.call(check(object, identifier, 2, 60_000));
 }
 
 /** A shorter window than that of the first request is over sooner. */
@@ -103,8 +109,12 @@ async function badInput({ random, run, name }) {
   const withConfig = (own) => ({ identifier: `i${++identifiers}`, config: own });
   const raw = (requests, windowMs) => `{"identifier":"i${++identifiers}","config":{"requests":${requests},"windowMs":${windowMs}}}`;
 
-  for (const text of ["", "null", "[]", "7", '"x"', "{", '{"identifier":', "{'a':1}", "\u0000", '{"identifier":"x",}', "NaN"]) {
+  for (const text of ["", "null", "{", '{"identifier":', "{'a':1}", "\u0000", '{"identifier":"x",}', "NaN"]) {
     await bad("malformed", text, random.pick(["/check", "/reset"]));
+  }
+  for (const text of ["[]", "7", '"x"', "true"]) {
+    await bad("malformed", text);
+    await bad("reset of another type", text, "/reset");
   }
   for (const own of [undefined, null]) await bad("config missing", withConfig(own));
   for (const own of [7, "x", true, [], {}]) await bad("config of another type", withConfig(own));
@@ -145,9 +155,13 @@ async function routes({ random, run, name }) {
   }
   // A PUT that was carried out has counted.
   await run.call(reset(object, "r"));
-  for (const path of ["/", "/check/", "/Check", "/%63heck", "//check", "/check/x", "/x", "/log", "/query", "/export", "/check%20", "/log/batch"]) {
+  for (const path of ["/", "/check/", "/Check", "/%63heck", "//check", "/check/x", "/x", "/check%20"]) {
     await run.call({ ...good, check: undefined, path, tag: "unknown path" });
     await run.call(get(object, path, { tag: "unknown path" }));
+  }
+  // The other class's paths.
+  for (const path of ["/log", "/query", "/export", "/log/batch"]) {
+    for (const method of ["GET", "POST", "PUT"]) await run.call({ object, method, path, tag: "other class" });
   }
   await run.call({ ...good, path: "/./check" });
   await run.call({ ...good, path: "/x/../check" });

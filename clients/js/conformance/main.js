@@ -5,12 +5,11 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
 import { conformance, PAGE, strayRows } from "./conformance.js";
-import { explain } from "./report.js";
-import { withSummary } from "./rows.js";
+import { explain, groups } from "./report.js";
+import { rowsOf, withSummary } from "./rows.js";
 import { summary } from "./summary.js";
 
 const DEFAULT_CALLS = 3_000;
-const SHOWN_MAX = 20;
 
 const { values } = parseArgs({
   options: {
@@ -43,12 +42,13 @@ console.log(`seed ${seed}`);
 const began = performance.now();
 try {
   const report = await conformance({ after: (end) => ends.push(end) }, { seed, calls, only, objects });
-  for (const one of report.unexplained.slice(0, SHOWN_MAX)) fail(`\nNo row explains, in ${one.episode}:\n${explain(one)}`);
-  if (report.unexplained.length > SHOWN_MAX) console.log(`\n… and ${report.unexplained.length - SHOWN_MAX} more`);
+  for (const alike of groups(report.unexplained)) {
+    fail(`\nNo row explains this, and ${alike.length - 1} more like it:\n${explain(alike[0])}`);
+  }
   if (only === undefined && calls >= DEFAULT_CALLS) {
     for (const { row } of report.idle) fail(`error: a rule of the row "${row}" explained nothing: is it still so?`);
   }
-  const text = summary(report);
+  const text = summary(report, rowsOf(await readFile(PAGE, "utf8")));
   console.log(`\n${text}\n\n${((performance.now() - began) / 1000).toFixed(1)} s, seed ${seed}`);
   if (values.document && !failed) await writeFile(PAGE, withSummary(await readFile(PAGE, "utf8"), text));
 } finally {

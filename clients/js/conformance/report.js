@@ -19,7 +19,7 @@ export class Report {
     this.calls += 1;
     const matched = exchange.differences.map((difference) => ({
       difference,
-      rules: this.#rules.filter((rule) => rule.explains(difference, exchange)),
+      rules: this.#rules.filter((rule) => explains(rule, difference, exchange)),
     }));
     const differences = matched.filter(({ rules }) => rules.length === 0).map(({ difference }) => difference);
     if (differences.length > 0) this.unexplained.push({ exchange, differences });
@@ -43,8 +43,29 @@ export class Report {
   }
 }
 
+/** A rule that meets an answer of another form than it expects explains nothing. */
+function explains(rule, difference, exchange) {
+  try {
+    return rule.explains(difference, exchange);
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof SyntaxError) return false;
+    throw error;
+  }
+}
+
+/** Exchanges that differ in the same way, in one list each. */
+export function groups(unexplained) {
+  const found = new Map();
+  for (const one of unexplained) {
+    const { call, original, ours } = one.exchange;
+    const key = [call.path, call.tag, original.status, ours.status].join();
+    found.set(key, [...(found.get(key) ?? []), one]);
+  }
+  return [...found.values()];
+}
+
 /** An exchange that is not explained, for people. */
-export function explain({ exchange: { call, bodies, original, ours }, differences }) {
+export function explain({ exchange: { episode, call, bodies, original, ours }, differences }) {
   const { binding, name, id } = call.object;
   const short = (value) => {
     const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "nothing");
@@ -53,6 +74,7 @@ export function explain({ exchange: { call, bodies, original, ours }, difference
   const answer = (seen) =>
     seen.threw !== undefined ? `threw ${seen.threw}` : `${seen.status} ${JSON.stringify(seen.headers)} ${short(show(seen.body))}`;
   const lines = [
+    episode,
     `${call.method} ${call.path} of ${binding} ${short(id ?? name)}${call.by ? ` by ${call.by}` : ""}${call.tag ? ` (${call.tag})` : ""}`,
     `  sent       ${short(bodies[1])}`,
   ];

@@ -109,6 +109,13 @@ export const RULES = [
     explains: (_, { call, original, ours }) =>
       call.tag === "unknown path" && original.status === 404 && original.body === "Not Found" && isProblem(ours, 404, "not_found", call.method),
   },
+  refused(at(ALL, "path of the other class"), "other class", [404], 404, "not_found"),
+  {
+    row: at(ALL, "path of the other class"),
+    explains: (_, { call, original, ours }) =>
+      call.tag === "other class" && original.status === 404 && ours.headers.allow !== undefined && !ours.headers.allow.includes(call.method) &&
+      isProblem(ours, 405, "method_not_allowed"),
+  },
   refused(at(ALL, "body over 1 MiB"), "long body", [200], 413, "body_too_large"),
   refused(at(ALL, "object with the empty name"), "empty name", [200], 404, "not_found"),
   refused(at(ALL, "object name over 1,025 bytes in a path"), "long name", [200], 400, "name_too_long"),
@@ -129,6 +136,8 @@ export const RULES = [
   refused(at(CHECK, "`windowMs` of 0, or over 400 days"), "windowMs out of bounds", [200, 400, 429], 400, "invalid_field"),
   refused(at(CHECK, "`config` missing"), "config missing", [400], 400, "config_required"),
   refused(at(CHECK, "`identifier` missing, `null`, a number"), "identifier", [200], 400, "invalid_field"),
+  refused(at(CHECK, "`identifier` missing, `null`, a number"), "reset of another type", [200], 400, "malformed_json"),
+  refused(at(CHECK, "lone surrogates"), "identifier lone surrogate", [200], 400, "malformed_json"),
   refused(at(CHECK, "a known member twice"), "twice", [200], 400, "duplicate_key"),
   {
     // The original goes on with the old count; we begin a window.
@@ -141,13 +150,13 @@ export const RULES = [
   },
 
   // /log.
-  odd(at(LOG, "client's own `id`, `timestamp`"), "client's id and time", /^body(\.id|\.entries\[0\]\.(id|timestamp|clientTime|clientId))$/, ({ where, original, ours }, exchange) => {
-    if (where === "body.id") return original === '"mine"' && ours === "<UUIDv7>";
-    const [a] = entriesOf(exchange.original);
-    const [b] = entriesOf(exchange.ours);
-    return same(a.get("id"), b.get("clientId")) && same(a.get("timestamp"), b.get("clientTime"));
+  odd(at(LOG, "client's own `id`, `timestamp`"), "client's id and time", /^body\.entries\[0\]\.(timestamp|clientTime|clientId)$/, (_, { original, ours }) => {
+    const [theirs, own] = [entriesOf(original)[0], entriesOf(ours)[0]];
+    return same(theirs.get("timestamp"), own.get("clientTime")) && textOf(own.get("clientId")) === "mine" && /^time of/.test(own.get("timestamp"));
   }),
+  odd(at(LOG, "client's own `id`, `timestamp`"), "client's id and time", /^body\.id$/, ({ original, ours }) => original === '"mine"' && ours === "<UUIDv7>"),
   refused(at(LOG, "`{}`, no `type` or no `action`"), "type or action missing", [200], 400, "invalid_field"),
+  refused(at(LOG, "`{}`, no `type` or no `action`"), "entry of another type", [200], 400, "malformed_json"),
   refused(at(LOG, "`type`, `action`"), "type or action", [200], 400, "invalid_field"),
   refused(at(LOG, "`userId`, `ip`"), "userId or ip", [200], 400, "invalid_field"),
   odd(at(LOG, "`userId`, `ip`"), "null member", /\.entries\[0\]\.(userId|ip)$/, ({ original, ours }) => original === "null" && ours === undefined),
@@ -158,11 +167,11 @@ export const RULES = [
     at(LOG, "numbers, order of members, escapes"),
     ["numbers", "escapes"],
     /\.entries\[0\]\.details\./,
-    ({ original, ours }, { bodies: [, sent] }) => JSON.stringify(JSON.parse(ours)) === original && sent.includes(ours),
+    ({ original, ours }, { call }) => JSON.stringify(JSON.parse(ours)) === original && call.logged.includes(ours),
   ),
   odd(at(LOG, "numbers, order of members, escapes"), "number order", /\.entries\[0\]\.details order$/, ({ ours }) => ours === "b,2,1"),
   refused(at(LOG, "a member twice, at any depth"), "entry twice", [200], 400, "duplicate_key"),
-  refused(at(LOG, "lone surrogates"), ["lone surrogate", "identifier lone surrogate"], [200], 400, "lone_surrogate"),
+  refused(at(LOG, "lone surrogates"), "lone surrogate", [200], 400, "lone_surrogate"),
   refused(at(LOG, "control characters outside `details`"), "control character", [200], 400, "control_character"),
   refused(at(LOG, "nesting over 64"), "nesting", [200], 400, "too_deep"),
   odd(at(LOG, "order of an entry's members"), "member order", /\.entries\[0\] order$/, ({ ours }) => ours === "id,timestamp,type,action,ip,details,more"),
@@ -180,8 +189,13 @@ export const RULES = [
     return same(entriesOf(original).filter((entry) => textOf(entry.get(name)) === value), entriesOf(ours));
   }),
   refused(at(QUERY, "`limit` of -1, `\"1\"`, over 10,000"), "limit", [200], 400, "invalid_field"),
+  odd(at(QUERY, "`limit: null`"), "limit null", /^body/, (_, { original, ours }) => entriesOf(original).length === 0 && entriesOf(ours).length > 0),
+  refused(at(QUERY, "`startTime`, `endTime`, `type` of other types"), ["time no integer", "type no text"], [200], 400, "invalid_field"),
+  odd(at(QUERY, "`type: \"\"`, `endTime: 0`"), "filter for nothing", /^body/, (_, { ours }) => ours.status === 200 && ours.body.get("count").text === "0"),
+  refused(at(QUERY, "a member twice"), "query twice", [200], 400, "duplicate_key"),
   refused(at(QUERY, "unknown member, `startTime` after `endTime`"), "unknown member", [200], 400, "unknown_member"),
   refused(at(QUERY, "unknown member, `startTime` after `endTime`"), "range", [200], 400, "invalid_range"),
+  refused(at(QUERY, "body that is no object"), "query of another type", [200, 500], 400, "malformed_json"),
   refused(at(QUERY, "empty body"), "empty query", [500], 400, "malformed_json"),
 
   // /export.

@@ -11,10 +11,13 @@ export class Undecided extends Error {}
 export class Runner {
   #sides;
   #report;
+  #episode;
 
-  constructor(sides, report) {
+  /** `episode` is how the report calls what this runs. */
+  constructor(sides, report, episode) {
     this.#sides = [sides.original, sides.ours];
     this.#report = report;
+    this.#episode = episode;
   }
 
   /** One call, to both sides at once. */
@@ -74,6 +77,7 @@ export class Runner {
   #judge(call, original, ours) {
     const differences = compare(original.view, ours.view);
     this.#report.add({
+      episode: this.#episode,
       call,
       differences,
       original: original.view,

@@ -1,8 +1,8 @@
-/** A run in a few words and a table, as `docs/compatibility.md` has it. */
+/** A run in a few words and a table, as `docs/compatibility.md` has it; `order` are the page's rows. */
 
 const number = (value) => value.toLocaleString("en-US");
 
-export function summary(report) {
+export function summary(report, order) {
   const { calls, equal, rows, unexplained } = report;
   const lines = [
     `${number(calls)} calls were sent to both. ${number(equal)} answers were equal in all that the original's has;`,
@@ -12,9 +12,10 @@ export function summary(report) {
     "|---|---|---|",
   ];
   const aside = report.asideRows;
-  for (const [row, count] of [...rows].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const [row, count] of [...rows].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b))) {
     const [section, name] = row.split(/: (.*)/s);
-    lines.push(`| ${section} | ${name} | ${number(count)}${aside.has(row) ? ", equal else" : ""} |`);
+    lines.push(`| ${section} | ${name} | ${number(count)}${aside.has(row) ? " *" : ""} |`);
   }
+  lines.push("", "\\* beside an answer that may be equal otherwise.");
   return lines.join("\n");
 }
