@@ -16,32 +16,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib/toolchain.sh
 source scripts/lib/toolchain.sh
+# shellcheck source=scripts/lib/clients.sh
+source scripts/lib/clients.sh
 
-if ! have node || ! have npm; then
-  say "error: node and npm are needed, version 20.10 or later: https://nodejs.org"
-  exit 1
-fi
-if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 10) ? 0 : 1)'; then
-  say "error: node is $(node --version); 20.10 or later is needed"
-  exit 1
-fi
-
-binary=${TALLYKEEP_BIN:-$(target_dir)/release/tallykeep}
-if [ ! -x "$binary" ]; then
-  if [ -n "${TALLYKEEP_BIN:-}" ]; then
-    say "error: TALLYKEEP_BIN is $binary, which is no program"
-    exit 1
-  fi
-  ensure_toolchain || exit 1
-  cargo build --release --locked --bins
-fi
-case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
-export TALLYKEEP_BIN=$binary
-
-cd clients/js
-# No package's own scripts are run: what is needed works without them.
-npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-npm run --silent build
+ensure_client || exit 1
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -73,7 +73,6 @@ export const RULES = [
   further(at(CHECK, "`Retry-After` on a 429"), "retry-after", /^as retryAfter$/),
   further(at(EXPORT, "`Content-Disposition`"), "content-disposition", /^attachment; filename="audit-log\.(json|ndjson)"$/),
   further(at(EXPORT, "compression"), "vary", /^accept-encoding$/),
-  further(at(EXPORT, "compression"), "content-encoding", /^gzip$/),
   further(at(EXPORT, "CSV cells that begin with `=`, `+`, `-`, `@`, tab and the like"), "x-csv-escape", /^apostrophe-v1$/),
   {
     row: at(LOG, "`id`"),
