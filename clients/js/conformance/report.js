@@ -29,6 +29,11 @@ export class Report {
     for (const row of new Set([...rules].map((rule) => rule.row))) this.rows.set(row, (this.rows.get(row) ?? 0) + 1);
   }
 
+  /** Whether this episode had a difference that no rule explains. */
+  hasUnexplained(episode) {
+    return this.unexplained.some(({ exchange }) => exchange.episode === episode);
+  }
+
   /** How many calls each row explains a difference of, in the order of the rules. */
   rows = new Map();
 
