@@ -227,6 +227,14 @@ async function routes(episode) {
     await run.call(post(object, path, "{}", { tag: "unknown path" }));
     await run.call(get(object, path, { tag: "unknown path" }));
   }
+  // What only we have. Its entries are in an object that is not looked at.
+  const batches = logger(name("batches"));
+  const entries = several(1, 3, episode.random);
+  await run.call(post(batches, "/log/batch", JSON.stringify({ entries }), { tag: "batch", count: entries.length }));
+  const keyed = log(batches, entries[0], { tag: "log with a key" });
+  keyed.headers = { ...keyed.headers, "Idempotency-Key": `"${name("key")}"` };
+  await run.call(keyed);
+  await run.call(keyed);
   // The other class's paths.
   for (const path of ["/check", "/reset"]) {
     for (const method of ["GET", "POST", "PUT"]) await run.call({ object, method, path, tag: "other class" });

@@ -167,4 +167,18 @@ async function routes({ random, run, name }) {
   await run.call({ ...good, path: "/x/../check" });
 }
 
-export const limiterEpisodes = { longWindows, shortWindows, shrinkingWindows, growingWindows, bursts, badInput, routes };
+/** Keys under which we carry a call out once; the sides part with each, and so do the identifiers. */
+async function keys({ random, run, name }) {
+  const object = limiter(name("keys"));
+  const keyed = (identifier, key, tag, requests = 5) => {
+    const call = check(object, identifier, requests, 60_000, { tag });
+    return { ...call, headers: { ...call.headers, "Idempotency-Key": key } };
+  };
+  const key = `"${name("key")}"`;
+  await run.call(keyed("a", key));
+  for (let again = random.int(1, 2); again > 0; again--) await run.call(keyed("a", key, "key again"));
+  await run.call(keyed("b", key, "key of another call"));
+  for (const wrong of ["", '"open', "a b", "a,b", "k".repeat(256)]) await run.call(keyed("c", wrong, "key that is none"));
+}
+
+export const limiterEpisodes = { longWindows, shortWindows, shrinkingWindows, growingWindows, bursts, badInput, routes, keys };

@@ -46,7 +46,7 @@ try {
     fail(`\nNo row explains this, and ${alike.length - 1} more like it:\n${explain(alike[0])}`);
   }
   if (only === undefined && calls >= DEFAULT_CALLS) {
-    for (const { row } of report.idle) fail(`error: a rule of the row "${row}" explained nothing: is it still so?`);
+    for (const { row, about = "any call" } of report.idle) fail(`error: a rule of the row "${row}" explained nothing (${about}): is it still so?`);
   }
   const text = summary(report, rowsOf(await readFile(PAGE, "utf8")));
   console.log(`\n${text}\n\n${((performance.now() - began) / 1000).toFixed(1)} s, seed ${seed}`);

@@ -1,7 +1,7 @@
 /**
  * Which differences there may be: each rule names the row of `docs/compatibility.md` that says why.
  *
- * A rule is `{ row, explains(difference, exchange), aside }`. `explains` looks at both answers, so that
+ * A rule is `{ row, explains(difference, exchange), about, aside }`. `explains` looks at both answers, so that
  * a row excuses no answer but the one that it promises. `aside` are rules of what stands beside the
  * original's answer, as further headers do: with these alone, answers count as equal.
  */
@@ -32,20 +32,20 @@ function isProblem({ status, headers, body }, wanted, code, method) {
 function refused(row, tags, statuses, status, code) {
   const explains = (_, { call, original, ours }) =>
     [tags].flat().includes(call.tag) && statuses.includes(original.status) && isProblem(ours, status, code, call.method);
-  return { row, explains };
+  return { row, explains, about: `${tags}` };
 }
 
 /** A header that only we send. */
 function further(row, name, value = /./) {
   const explains = ({ where, original, ours }) => where === `header ${name}` && original === undefined && value.test(ours);
-  return { row, explains, aside: true };
+  return { row, explains, about: `header ${name}`, aside: true };
 }
 
 /** A difference at one of these places, in calls with this tag. */
 function odd(row, tags, where, holds = () => true) {
   const explains = (difference, exchange) =>
     [tags].flat().includes(exchange.call.tag) && where.test(difference.where) && holds(difference, exchange);
-  return { row, explains };
+  return { row, explains, about: `${tags}` };
 }
 
 const entriesOf = ({ body }) => (body instanceof Members && Array.isArray(body.get("entries")) ? body.get("entries") : []);
@@ -115,6 +115,21 @@ export const RULES = [
       call.tag === "other class" && original.status === 404 && ours.headers.allow !== undefined && !ours.headers.allow.includes(call.method) &&
       isProblem(ours, 405, "method_not_allowed"),
   },
+  // The original has counted once more for each time that the call came.
+  odd(
+    at(ALL, "`Idempotency-Key` of a request"),
+    "key again",
+    /^(body\.remaining|header (x-ratelimit-remaining|idempotency-replayed))$/,
+    (_, { original, ours }) =>
+      ours.status === 200 && ours.headers["idempotency-replayed"] === "true" && ours.headers["x-ratelimit-remaining"] === "4" &&
+      ours.body.get("remaining").text === "4" && Number(original.headers["x-ratelimit-remaining"]) < 4,
+  ),
+  odd(at(ALL, "`Idempotency-Key` of a request"), "log with a key", /^header idempotency-replayed$/, ({ ours }) => ours === "true"),
+  refused(at(ALL, "`Idempotency-Key` of a request"), "key of another call", [200], 422, "idempotency_key_reused"),
+  refused(at(ALL, "`Idempotency-Key` of a request"), "key that is none", [200], 400, "invalid_idempotency_key"),
+  odd(at(ALL, "`/check/batch`, `/log/batch`"), "batch", /./, (_, { call, original, ours }) =>
+    original.status === 404 && ours.status === 200 && ours.body.get("results").length === call.count &&
+    ours.body.get("results").every((result) => result.get("status").text === "200")),
   refused(at(ALL, "body over 1 MiB"), "long body", [200], 413, "body_too_large"),
   refused(at(ALL, "object with the empty name"), "empty name", [200], 404, "not_found"),
   refused(at(ALL, "object name over 1,025 bytes in a path"), "long name", [200], 400, "name_too_long"),

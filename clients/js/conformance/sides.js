@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { durableObjects } from "tallykeep";
 
 import { startCluster } from "../test/support/cluster.js";
+import { takesKeys } from "../test/support/keys.js";
 import { startWorker } from "../test/support/workerd.js";
 import { Memory } from "./memory.js";
 import { perform } from "./perform.js";
@@ -15,6 +16,8 @@ import { perform } from "./perform.js";
  */
 export async function startSides(context, { objects = new URL("objects.js", import.meta.url) } = {}) {
   const [cluster, original] = await Promise.all([startCluster(context, 3), startOriginal(context, objects)]);
+  // Until then a call may be refused that a moment later is not.
+  await takesKeys(cluster.endpoints[0]);
   return { original, ours: ourSide(cluster.endpoints) };
 }
 
