@@ -18,6 +18,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib/toolchain.sh
 source scripts/lib/toolchain.sh
+# shellcheck source=scripts/lib/clients.sh
+source scripts/lib/clients.sh
 
 clients=(js python rust)
 if [ $# != 0 ]; then
@@ -60,23 +62,10 @@ add() {
   echo "$name: $counts"
 }
 
-ensure_node() {
-  if ! have node || ! have npm; then
-    say "error: node and npm are needed, version 20.10 or later: https://nodejs.org"
-    return 1
-  fi
-  if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 10) ? 0 : 1)'; then
-    say "error: node is $(node --version); 20.10 or later is needed"
-    return 1
-  fi
-}
-
 test_js() {
   local files=("$@")
+  build_js_client
   cd clients/js
-  # No package's own scripts are run: what is needed works without them.
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-  npm run --silent build
   [ $# != 0 ] || files=(test/*.test.js)
   step "tests of the JavaScript client"
   # One file at a time: tests that start real nodes are not to run beside each other.
@@ -220,17 +209,7 @@ for client in "${clients[@]}"; do
   esac || exit 1
 done
 
-binary=${TALLYKEEP_BIN:-$(target_dir)/release/tallykeep}
-if [ ! -x "$binary" ]; then
-  if [ -n "${TALLYKEEP_BIN:-}" ]; then
-    say "error: TALLYKEEP_BIN is $binary, which is no program"
-    exit 1
-  fi
-  ensure_toolchain || exit 1
-  cargo build --release --locked --bins
-fi
-case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
-export TALLYKEEP_BIN=$binary
+ensure_binary || exit 1
 
 for client in "${clients[@]}"; do
   "test_$client" "$@"

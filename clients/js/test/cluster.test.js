@@ -7,6 +7,7 @@ import { checkRateLimit, durableObjects, logAudit } from "tallykeep";
 
 import { startCluster } from "./support/cluster.js";
 import { fakeNode } from "./support/fake.js";
+import { takesKeys } from "./support/keys.js";
 import { waitFor } from "./support/wait.js";
 
 const post = (body) => ({ method: "POST", body: JSON.stringify(body) });
@@ -90,14 +91,6 @@ test("a real cluster", async (t) => {
     }
   });
 });
-
-/** Whether a node carries a request out once for its `Idempotency-Key`. */
-async function takesKeys(endpoint) {
-  const probe = { ...check("probe", 10), headers: { "Idempotency-Key": "probe" } };
-  await fetch(`${endpoint}/check`, probe);
-  const again = await fetch(`${endpoint}/check`, probe);
-  return again.headers.get("idempotency-replayed") === "true";
-}
 
 test("an answer that is lost on its way is asked for again, and is counted once", async (t) => {
   const cluster = await startCluster(t);

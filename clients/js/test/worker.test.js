@@ -8,6 +8,7 @@ import { durableObjects } from "tallykeep";
 import ts from "typescript";
 
 import { startCluster } from "./support/cluster.js";
+import { takesKeys } from "./support/keys.js";
 import { waitFor } from "./support/wait.js";
 import { startWorker } from "./support/workerd.js";
 
@@ -50,6 +51,71 @@ test("the example Worker limits and logs, also while a node is dead", async (t) 
     return seen("1.2.3.4", 200) >= 98 && seen("1.2.3.4", 429) >= 1 && seen("5.6.7.8", 200) >= 1;
   });
   assert.doesNotMatch(worker.output(), /rror/);
+});
+
+test("a Worker's calls are carried out once each while the leader is killed, and none fails", async (t) => {
+  const cluster = await startCluster(t, 3);
+  if (!(await takesKeys(cluster.endpoints[0]))) return t.skip("this tallykeep takes no Idempotency-Key");
+  const source = `
+    import { durableObjects } from "tallykeep";
+    const { RATE_LIMITER, AUDIT_LOGGER } = durableObjects({ endpoints: ${JSON.stringify(cluster.endpoints)}, timeoutMs: 30_000 });
+    const post = (body) => ({ method: "POST", body: JSON.stringify(body) });
+    export default {
+      async fetch(request) {
+        if (request.method !== "POST") return new Response("ready");
+        const { action, requests } = await request.json();
+        const config = { requests, windowMs: 3_600_000 };
+        const [checked, logged] = await Promise.all([
+          RATE_LIMITER.getByName("wix:once").fetch("https://any/check", post({ identifier: "once", config })),
+          AUDIT_LOGGER.getByName("once").fetch("https://any/log", post({ type: "once", action })),
+        ]);
+        return Response.json([await checked.json(), await logged.json()]);
+      },
+    };`;
+  const worker = await startWorker(t, { "worker.js": source });
+  const requests = 1_000_000;
+  const results = new Map();
+  const call = async (action) => {
+    const answer = await fetch(worker.url, { method: "POST", body: JSON.stringify({ action, requests }) });
+    const text = await answer.text();
+    assert.equal(answer.status, 200, `${text}\n${worker.output()}`);
+    results.set(action, JSON.parse(text));
+  };
+
+  // Eight at a time; each goes on until it has had many answers that nobody but a new leader can give.
+  const CALLERS = 8;
+  const EACH = 40;
+  let killed = false;
+  const caller = async (name) => {
+    for (let number = 0, after = 0; after < EACH; number++) {
+      const wasKilled = killed;
+      await call(`${name}-${number}`);
+      if (wasKilled) after += 1;
+    }
+  };
+  const callers = Promise.all(Array.from({ length: CALLERS }, (_, index) => caller(`caller${index}`)));
+  const kill = async () => {
+    await waitFor("calls are under way", () => results.size >= CALLERS * EACH);
+    await cluster.signal(await cluster.leader(), "SIGKILL");
+    killed = true;
+  };
+  await Promise.all([callers, kill()]);
+
+  // Every grant has its own place in the count, and the count is that of the grants.
+  const granted = [...results.values()].map(([{ allowed, remaining }]) => (allowed ? requests - remaining : undefined));
+  assert.deepEqual(granted.toSorted((a, b) => a - b), Array.from({ length: results.size }, (_, index) => index + 1));
+  const { RATE_LIMITER, AUDIT_LOGGER } = durableObjects({ endpoints: cluster.endpoints });
+  const last = await RATE_LIMITER.getByName("wix:once").fetch("https://any/check", {
+    method: "POST",
+    body: JSON.stringify({ identifier: "once", config: { requests, windowMs: 3_600_000 } }),
+  });
+  assert.equal((await last.json()).remaining, requests - results.size - 1);
+
+  // Every entry is there once, under the id that its caller was given.
+  const exported = await AUDIT_LOGGER.getByName("once").fetch("https://any/export");
+  const entries = (await exported.json()).entries.map(({ id, action }) => [action, id]);
+  const wanted = [...results].map(([action, [, { id }]]) => [action, id]);
+  assert.deepEqual(entries.sort(), wanted.sort());
 });
 
 test("in a Worker: bindings made outside of requests, entries shared by a request, and falling open", async (t) => {

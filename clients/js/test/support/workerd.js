@@ -1,6 +1,6 @@
 /** Runs a Worker in real workerd. */
 
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,9 +16,10 @@ const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
 /**
  * Starts a Worker of these modules, `{ name: source }`, the first being the main one; `tallykeep` is
  * there to be imported. `text` are its text bindings, `objects` whether it has the guide's two
- * classes itself. Gives its URL; `context.after` ends it.
+ * classes itself, and `onDisk` whether these keep their state in files. Gives its URL;
+ * `context.after` ends it.
  */
-export async function startWorker(context, modules, { text = {}, objects = false } = {}) {
+export async function startWorker(context, modules, { text = {}, objects = false, onDisk = false } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "tallykeep-workerd-"));
   const [port] = await freePorts(1);
   const all = Object.entries(modules);
@@ -36,13 +37,16 @@ export async function startWorker(context, modules, { text = {}, objects = false
   const classes = [["RATE_LIMITER", "RateLimiter"], ["AUDIT_LOGGER", "AuditLogger"]];
   const bindings = Object.entries(text).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`);
   if (objects) bindings.push(...classes.map(([name, type]) => `(name = "${name}", durableObjectNamespace = "${type}")`));
-  const namespaces = classes.map(([, type]) => `(className = "${type}", uniqueKey = "wix-gamma-integration-${type}")`);
+  const namespaces = classes.map(([, type]) => `(className = "${type}", uniqueKey = "wix-gamma-integration-${type}", enableSql = ${onDisk})`);
+  const storage = onDisk ? `localDisk = "storage"` : "inMemory = void";
+  if (onDisk) await mkdir(join(folder, "storage"));
   const config = `
 using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .mainWorker),
     (name = "internet", network = (allow = ["public", "private", "local"])),
+    ${onDisk ? `(name = "storage", disk = (path = ${JSON.stringify(join(folder, "storage"))}, writable = true)),` : ""}
   ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
 );
@@ -50,7 +54,7 @@ const mainWorker :Workerd.Worker = (
   compatibilityDate = "2026-11-01",
   modules = [${embedded.join(", ")}],
   bindings = [${bindings.join(", ")}],
-  ${objects ? `durableObjectNamespaces = [${namespaces.join(", ")}], durableObjectStorage = (inMemory = void),` : ""}
+  ${objects ? `durableObjectNamespaces = [${namespaces.join(", ")}], durableObjectStorage = (${storage}),` : ""}
 );
 `;
   const file = join(folder, "worker.capnp");
