@@ -93,14 +93,18 @@ async function taken(node: Node, answer: Response, isStreamed: boolean): Promise
 
 /** An answer that has been read, unless it is long: then its beginning has. */
 async function buffered(answer: Response): Promise<Response> {
-  if (answer.body === null) return streamed(answer);
+  if (answer.body === null) return renewed(answer, null);
   const read = await readBounded(answer.body, ANSWER_BYTES_BUFFERED);
   return renewed(answer, read.rest === undefined ? read.bytes : resume(read));
 }
 
-/** An answer that the caller reads from the node. */
+/**
+ * An answer that the caller reads from the node. Its stream is locked from now on: Node cancels that of
+ * a fetched answer which nobody holds any more, unless somebody reads it.
+ */
 function streamed(answer: Response): Response {
-  return renewed(answer, answer.body);
+  if (answer.body === null) return renewed(answer, null);
+  return renewed(answer, resume({ bytes: new Uint8Array(), rest: answer.body.getReader() }));
 }
 
 /** An answer of the caller's own, as a stub gives it, and not one of a node's URL. */

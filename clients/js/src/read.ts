@@ -34,7 +34,7 @@ export async function readBounded(
 
 /** A stream of `bytes` and then of the rest. */
 export function resume({ bytes, rest }: Read): ReadableStream<Uint8Array> {
-  let first: Uint8Array | undefined = bytes;
+  let first: Uint8Array | undefined = bytes.byteLength === 0 ? undefined : bytes;
   return new ReadableStream({
     async pull(controller) {
       if (first !== undefined) {

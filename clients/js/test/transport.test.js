@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import v8 from "node:v8";
+import vm from "node:vm";
 
 import { durableObjects, TallykeepError } from "tallykeep";
 
@@ -404,6 +406,23 @@ test("an answer to a GET is streamed, and can be aborted while it is read", asyn
   assert.equal(new TextDecoder().decode((await reader.read()).value), "second\n");
   abort.abort();
   await assert.rejects(reader.read(), { name: "AbortError" });
+});
+
+test("an answer that is read late is whole, though nobody holds what the platform gave", async (t) => {
+  v8.setFlagsFromString("--expose-gc");
+  const collect = vm.runInNewContext("gc");
+  const node = await fakeNode(t, (_, response) => json(response, 200, ALLOWED));
+  const stub = stubOn(t, [node.endpoint]);
+  const answers = await Promise.all(Array.from({ length: 20 }, () => stub.fetch("https://any/export")));
+  // An object of its own has gone, and its end been told, when this one's has.
+  let gone = false;
+  const registry = new FinalizationRegistry(() => { gone = true; });
+  registry.register({}, undefined);
+  await waitFor("garbage is collected", () => {
+    collect();
+    return gone;
+  });
+  for (const answer of answers) assert.deepEqual(await answer.json(), ALLOWED);
 });
 
 test("a long answer to a POST comes whole", async (t) => {
