@@ -48,8 +48,8 @@ try {
   if (only === undefined && calls >= DEFAULT_CALLS) {
     for (const { row, about = "any call" } of report.idle) fail(`error: a rule of the row "${row}" explained nothing (${about}): is it still so?`);
   }
-  const text = summary(report, rowsOf(await readFile(PAGE, "utf8")));
-  console.log(`\n${text}\n\n${((performance.now() - began) / 1000).toFixed(1)} s, seed ${seed}`);
+  const text = summary(report, rowsOf(await readFile(PAGE, "utf8")), seed);
+  console.log(`\n${text}\n\n${((performance.now() - began) / 1000).toFixed(1)} s`);
   if (values.document && !failed) await writeFile(PAGE, withSummary(await readFile(PAGE, "utf8"), text));
 } finally {
   for (const end of ends.reverse()) await end();

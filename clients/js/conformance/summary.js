@@ -2,11 +2,11 @@
 
 const number = (value) => value.toLocaleString("en-US");
 
-export function summary(report, order) {
+export function summary(report, order, seed) {
   const { calls, equal, rows, unexplained } = report;
   const lines = [
-    `${number(calls)} calls were sent to both. ${number(equal)} answers were equal in all that the original's has;`,
-    `${number(calls - equal - unexplained.length)} differed as a row above says, ${number(unexplained.length)} otherwise.`,
+    `Seed ${seed}: ${number(calls)} calls were sent to both. ${number(equal)} answers were equal in all that the original's`,
+    `has, ${number(calls - equal - unexplained.length)} differed as these rows say, ${number(unexplained.length)} otherwise.`,
     "",
     "| table | case | answers |",
     "|---|---|---|",
