@@ -16,7 +16,8 @@ use crate::raft;
 
 pub use crate::http::idempotency::parse as idempotency_key;
 pub use crate::http::json::{
-    CheckBody, Config, LogEntry, QueryBody, ResetBody, batch, check, entry, query, reset,
+    CheckBody, Config, LogEntry, PastEntry, QueryBody, ResetBody, batch, check, entry, imported,
+    query, reset,
 };
 pub use raft::fuzzing::Stored;
 

@@ -14,7 +14,7 @@
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
 //! Beside the rooms: [`archive`], [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`],
-//! [`error`], [`limits`], [`telemetry`].
+//! [`error`], [`limits`], [`spreadsheet`], [`telemetry`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
@@ -37,5 +37,6 @@ pub mod raft;
 pub mod recover;
 pub mod restore;
 pub mod server;
+pub mod spreadsheet;
 pub mod storage;
 pub mod telemetry;

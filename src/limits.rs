@@ -21,6 +21,8 @@ pub const BODY_BYTES_DISCARDED_MAX: usize = 8 * BODY_BYTES_MAX;
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Checks in one `/check/batch`, entries in one `/log/batch`.
 pub const BATCH_ITEMS_MAX: usize = 1000;
+/// `id` of an imported entry: letters, digits, `-` and `_`.
+pub const ENTRY_ID_BYTES_MAX: usize = 64;
 /// `Idempotency-Key`, without quotes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// `ttl` of an `Idempotency-Key`: as long as any can be kept.
@@ -228,6 +230,16 @@ pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 pub const REPLAY_SETTLE: Duration = REQUEST_TIMEOUT;
 /// Requests that `tallykeep replay` has under way at once, at most.
 pub const REPLAY_CONCURRENCY_MAX: usize = 4096;
+/// How long `tallykeep import` tries to get one answer.
+pub const IMPORT_PATIENCE: Duration = Duration::from_secs(60);
+/// An entry that it sends, as JSON.
+pub const IMPORT_ROW_BYTES_MAX: usize = BODY_BYTES_MAX - 1024;
+/// Entries' bytes in one of its requests, unless one entry has more.
+pub const IMPORT_BATCH_BYTES: usize = 512 * 1024;
+/// It sorts so many bytes of entries in memory, and the rest by temporary files of that length.
+pub const IMPORT_SORT_BYTES: usize = 64 * 1024 * 1024;
+/// So many sorted files are merged at once.
+pub const IMPORT_RUNS_MAX: usize = 64;
 /// Connections of `tallykeep bench`: no more than one node takes.
 pub const BENCH_CONNECTIONS_MAX: usize = CLIENT_CONNECTIONS_MAX;
 /// Requests per second of its open loop.
@@ -275,6 +287,10 @@ const _: () = assert!(
 const _: () = assert!(
     BATCH_ITEMS_MAX <= GROUP_COMMANDS_MAX,
     "a batch is one command, whose changes a group must have room for"
+);
+const _: () = assert!(
+    IMPORT_BATCH_BYTES <= IMPORT_ROW_BYTES_MAX && IMPORT_ROW_BYTES_MAX + 64 < BODY_BYTES_MAX,
+    "entries that are imported must fit into a body"
 );
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
 const _: () = assert!(

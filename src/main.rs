@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallykeep::client::{backup, bench, members, replay, status};
+use tallykeep::client::{backup, bench, import, members, replay, status};
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
 use tallykeep::{recover, restore, server};
@@ -58,6 +58,11 @@ enum Command {
     Status(status::Args),
     /// Show or change which nodes belong to the cluster.
     Members(members::Args),
+    /// Take the entries of an export over, with their ids and times.
+    ///
+    /// Each goes into the audit log's shard of its own day. Run again, it changes nothing. See
+    /// docs/moving-in.md.
+    Import(import::Args),
     /// Save the state of the running cluster in a file.
     Backup(backup::Args),
     /// Begin a new cluster with the state of a backup.
@@ -134,6 +139,9 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Members(arguments) => {
             members::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Import(arguments) => {
+            import::run(arguments).await.unwrap_or_else(|error| fail(&error))
         }
         Command::Backup(arguments) => {
             backup::run(arguments).await.unwrap_or_else(|error| fail(&error))

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Each room, and the modules of the crate that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("machine", &["codec", "limits"]),
-    ("query", &["codec", "error", "limits", "machine"]),
+    ("query", &["codec", "error", "limits", "machine", "spreadsheet"]),
     ("storage", &["codec", "limits", "machine", "query"]),
     ("peer", &["codec", "limits"]),
     (
@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("propose", &["codec", "error", "limits", "machine", "peer", "raft"]),
     ("http", &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft"]),
-    ("client", &["archive", "limits"]),
+    ("client", &["archive", "limits", "spreadsheet"]),
 ];
 
 /// Each library that one room hides from the others.

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
+use bytes::Bytes;
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -74,6 +75,23 @@ impl Cluster {
         if let Some(body) = body {
             request = request.json(body);
         }
+        Self::answer(request).await
+    }
+
+    /// Sends a body that is JSON already to a path with a query string, as [`Cluster::send`] does.
+    pub(super) async fn post(
+        &self,
+        turn: usize,
+        path: &str,
+        query: &str,
+        body: Bytes,
+    ) -> Result<Answer, Fault> {
+        let mut url = self.url(turn, path);
+        url.set_query(Some(query));
+        Self::answer(self.http.post(url).body(body)).await
+    }
+
+    async fn answer(request: RequestBuilder) -> Result<Answer, Fault> {
         let response = request.send().await.map_err(|error| transport(&error))?;
         let status = response.status();
         // A body cut short is a lost answer, whatever the status before it.

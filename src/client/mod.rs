@@ -1,11 +1,12 @@
 //! The room of the commands that talk to a running cluster from outside, as any client does.
 //!
-//! It knows the HTTP API, `limits` and the format of a backup, and no other room: what it can do, a user can do.
+//! It knows the HTTP API, `limits` and the formats of a backup and an export, and no other room: what it can do, a user can do.
 
 mod access_log;
 pub mod backup;
 pub mod bench;
 mod cluster;
+pub mod import;
 mod ledger;
 pub mod members;
 pub mod replay;

@@ -132,6 +132,23 @@ pub(super) fn unexpected(outcome: &Outcome) -> Error {
             "as many answers of idempotency keys are kept as idempotency.answers_max allows; \
              nothing was changed",
         ),
+        Outcome::Refused(Refusal::ImportOrder) => Error::new(
+            Kind::Conflict,
+            "import_order",
+            "the shard of the entry's day has later entries, and not this one: entries of a day are \
+             imported in the order of their times and ids, before others are logged on that day",
+        ),
+        Outcome::Refused(Refusal::ImportConflict) => Error::new(
+            Kind::Conflict,
+            "import_conflict",
+            "an entry of this id and time is there, and is another",
+        ),
+        Outcome::Refused(Refusal::ImportExpired) => {
+            Error::invalid("import_expired", "the entry is as old as the retention of the log")
+        }
+        Outcome::Refused(Refusal::ImportFuture) => {
+            Error::invalid("import_future", "the entry's time is not over, by the cluster's clock")
+        }
         _ => Error::internal(format!("a command came to {outcome:?}")),
     }
 }

@@ -14,6 +14,7 @@ mod check;
 mod error;
 mod export;
 pub(crate) mod idempotency;
+mod import;
 pub(crate) mod json;
 mod linger;
 pub(crate) mod objects;
@@ -102,6 +103,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/admin/backup", get(backup::backup))
         .route("/admin/cluster", get(admin::cluster))
         .route("/admin/hash", get(admin::hash))
+        .route("/admin/import", post(import::import))
         .route("/admin/members", post(admin::members))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)

@@ -3,10 +3,11 @@
 //! Invariants:
 //! - Sequence numbers of a shard are dense, and times never decrease with them, so a time range is
 //!   a sequence range.
-//! - An entry's body is stored as the log carried it; nothing here reads it.
-//! - A shard has a row, and exactly one alarm row (at its oldest entry's time), exactly while it has
-//!   entries. The alarm holds that time and not when it is due, so that a change of the retention
-//!   needs no rewrite: an entry is due when `time + retention <= now`.
+//! - An entry's body is stored as the log carried it; of it nothing is read but, by an import, the id.
+//! - A shard has a row, and exactly one alarm row, exactly while it has entries. The alarm is at its
+//!   oldest entry's time, or later if expired entries were imported ([`super::import`]). It holds that
+//!   time and not when it is due, so that a change of the retention needs no rewrite: an entry is due
+//!   when `time + retention <= now`.
 
 use std::io;
 
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::command::{Append, Field, Terms};
 use super::keys::{self, Alarm};
-use super::object::{ObjectRecord, ObjectState, Shard};
+use super::object::{ObjectRecord, ObjectRef, ObjectState, Shard};
 use super::outcome::{Answer, Refusal, Ticked};
 use super::table::{Overlay, Table};
 use crate::codec;
@@ -82,44 +83,34 @@ pub(super) fn append(
     shards: &mut u64,
     append: &Append,
 ) -> io::Result<Answer> {
-    let object = keys::object(&append.object);
-    let mut record = match rows.get(Table::Object, &object)? {
-        Some(value) => codec::decode::<ObjectRecord>(&value)?,
-        None => open(rows, now_ms, shards, &object),
+    let mut record = match read(rows, &append.object)? {
+        Some(record) => record,
+        None => open(rows, now_ms, now_ms, shards, &append.object),
     };
-    let ObjectState::Shard(shard) = &mut record.state else {
-        return Ok(Answer::Refused(Refusal::OtherClass));
-    };
-    // A shard by date may have been made by its name or its id, before anyone came by the day.
-    if shard.day.is_none()
-        && let Some(day) = append.day
-    {
-        shard.day = Some(day);
-        rows.put(Table::Day, keys::day(append.object.namespace, day), append.object.id.0.to_vec());
-    }
-    if record.name.is_none() {
-        record.name.clone_from(&append.object.name);
-    }
-    let sequence = shard.next_sequence;
-    for (field, term) in Field::ALL.into_iter().zip(append.terms) {
-        if let Some(term) = term {
-            let key = keys::index(shard.number, field, term, sequence);
-            rows.put(Table::Index, key, Vec::new());
-        }
-    }
     let entry = EntryRecord { at_ms: now_ms, terms: append.terms, body: &append.body };
-    rows.put(Table::Entry, keys::entry(shard.number, sequence), entry.encode());
-    shard.next_sequence += 1;
-    shard.last_ms = now_ms;
-    shard.bytes += append.body.len() as u64;
-    rows.put(Table::Object, object, codec::encode(&record));
+    if !add(rows, &mut record, &append.object, append.day, entry) {
+        return Ok(Answer::Refused(Refusal::OtherClass));
+    }
     Ok(Answer::Logged { id: append.id })
 }
 
-/// A new shard for its first entry.
-fn open(rows: &mut Overlay, now_ms: u64, shards: &mut u64, object: &[u8]) -> ObjectRecord {
+/// What an object holds, if it is there.
+pub(super) fn read(rows: &Overlay, object: &ObjectRef) -> io::Result<Option<ObjectRecord>> {
+    let value = rows.get(Table::Object, &keys::object(object))?;
+    value.map(|value| codec::decode(&value)).transpose()
+}
+
+/// A new shard for its first entry, which is of `first_ms`.
+pub(super) fn open(
+    rows: &mut Overlay,
+    now_ms: u64,
+    first_ms: u64,
+    shards: &mut u64,
+    object: &ObjectRef,
+) -> ObjectRecord {
     *shards += 1;
-    rows.put(Table::Alarm, keys::alarm(Alarm::Shard, now_ms, object), Vec::new());
+    let alarm = keys::alarm(Alarm::Shard, first_ms, &keys::object(object));
+    rows.put(Table::Alarm, alarm, Vec::new());
     ObjectRecord {
         name: None,
         created_ms: now_ms,
@@ -128,11 +119,46 @@ fn open(rows: &mut Overlay, now_ms: u64, shards: &mut u64, object: &[u8]) -> Obj
             day: None,
             first_sequence: 0,
             next_sequence: 0,
-            first_ms: now_ms,
-            last_ms: now_ms,
+            first_ms,
+            last_ms: first_ms,
             bytes: 0,
         }),
     }
+}
+
+/// Puts an entry, which is not of an earlier time than the last, behind it; `false` if the object
+/// holds no shard.
+pub(super) fn add(
+    rows: &mut Overlay,
+    record: &mut ObjectRecord,
+    object: &ObjectRef,
+    day: Option<u32>,
+    entry: EntryRecord<'_>,
+) -> bool {
+    let ObjectState::Shard(shard) = &mut record.state else { return false };
+    // A shard by date may have been made by its name or its id, before anyone came by the day.
+    if shard.day.is_none()
+        && let Some(day) = day
+    {
+        shard.day = Some(day);
+        rows.put(Table::Day, keys::day(object.namespace, day), object.id.0.to_vec());
+    }
+    if record.name.is_none() {
+        record.name.clone_from(&object.name);
+    }
+    let sequence = shard.next_sequence;
+    for (field, term) in Field::ALL.into_iter().zip(entry.terms) {
+        if let Some(term) = term {
+            let key = keys::index(shard.number, field, term, sequence);
+            rows.put(Table::Index, key, Vec::new());
+        }
+    }
+    rows.put(Table::Entry, keys::entry(shard.number, sequence), entry.encode());
+    shard.next_sequence += 1;
+    shard.last_ms = entry.at_ms;
+    shard.bytes += entry.body.len() as u64;
+    rows.put(Table::Object, keys::object(object), codec::encode(record));
+    true
 }
 
 /// Removes what is past its retention, within the bounds of one tick.
@@ -219,7 +245,7 @@ fn trim(rows: &mut Overlay, shard: &mut Shard, cutoff_ms: u64, budget: usize) ->
     }
 }
 
-fn damaged(what: &str) -> io::Error {
+pub(super) fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the state is damaged: {what}"))
 }
 

@@ -75,6 +75,13 @@ pub enum Command {
         /// In the order in which they are carried out.
         changes: Vec<Change<Append>>,
     },
+    /// Takes entries over that have their ids and times. From [`VERSION_CHANGES`] on.
+    Import {
+        /// Entries as old as this, in ms, are expired.
+        retention_ms: u64,
+        /// What a client asked for.
+        import: Import,
+    },
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -106,6 +113,13 @@ pub enum Stamped<'a> {
         /// See [`Command::Changes`].
         changes: Vec<StampedChange<'a>>,
     },
+    /// See [`Command::Import`].
+    Import {
+        /// See [`Command::Import`].
+        retention_ms: u64,
+        /// See [`Command::Import`].
+        import: &'a Import,
+    },
 }
 
 /// A [`Change`] on its way into the log, as [`Stamped`] is a [`Command`].
@@ -130,7 +144,7 @@ impl Stamped<'_> {
             | Self::Tick(_) => VERSION_MIN,
             // Who does not know the version that is raised to must not go on.
             Self::Raise { version } => *version,
-            Self::Changes { .. } => VERSION_CHANGES,
+            Self::Changes { .. } | Self::Import { .. } => VERSION_CHANGES,
         }
     }
 }
@@ -163,6 +177,8 @@ pub enum Request {
         /// See [`Command::Changes`].
         changes: Vec<Change<Draft>>,
     },
+    /// Entries that have their ids and times; the leader adds the retention.
+    Import(Import),
 }
 
 /// One of several changes. `L` is an entry: [`Draft`] on the way to the leader, [`Append`] in the
@@ -277,6 +293,30 @@ pub struct Append {
     pub body: Bytes,
 }
 
+/// Entries of another log, or of this one before, to be taken over as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Expired entries too: their shard is kept for one retention from now on.
+    pub keep_expired: bool,
+    /// In the order in which they are placed: ascending by time and id, in each shard.
+    pub entries: Vec<ImportedEntry>,
+}
+
+/// An entry that has its id and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedEntry {
+    /// The shard by date of its own day.
+    pub object: ObjectRef,
+    /// That day, in days since the Unix epoch.
+    pub day: u32,
+    /// Its time, in ms since the Unix epoch.
+    pub at_ms: u64,
+    /// See [`Append::terms`].
+    pub terms: Terms,
+    /// Its JSON object, which begins with its id: `{"id":"…",…`. Stored as it is.
+    pub body: Bytes,
+}
+
 /// The hash of each [`Field`]'s value, by [`Field`] order; see [`super::audit::term`].
 pub type Terms = [Option<u64>; 4];
 
@@ -327,6 +367,14 @@ mod tests {
         let tick = Tick { retention_ms: 8 };
         let key = IdempotencyKey { id: [9; 16], fingerprint: [10; 16], ttl_ms: Some(13) };
         let once = Once { key, keeping: Keeping { retention_ms: 11, answers_max: 12 } };
+        let entry = ImportedEntry {
+            object: check.object.clone(),
+            day: 14,
+            at_ms: 15,
+            terms: [None, Some(16), None, None],
+            body: Bytes::from_static(br#"{"id":"a"}"#),
+        };
+        let import = Import { keep_expired: true, entries: vec![entry] };
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
             (Stamped::Check(&check), Command::Check(check.clone())),
@@ -334,6 +382,10 @@ mod tests {
             (Stamped::Append(append.clone()), Command::Append(append.clone())),
             (Stamped::Tick(&tick), Command::Tick(tick.clone())),
             (Stamped::Raise { version: 9 }, Command::Raise { version: 9 }),
+            (
+                Stamped::Import { retention_ms: 17, import: &import },
+                Command::Import { retention_ms: 17, import: import.clone() },
+            ),
             (
                 Stamped::Changes {
                     once: Some(once),

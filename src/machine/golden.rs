@@ -10,6 +10,7 @@
 //! | `reset ID [object=NAME]` | |
 //! | `append NAME [day=n] [type=…] [action=…] [user=…] [ip=…] [body=…]` | `nameless=true`: by the id alone |
 //! | … `[key=NAME] [request=NAME] [ttl=ms] [keep=ms] [most=n]` | any of these three, once for the key |
+//! | `import NAME MS/ID[/TEXT]… [day=n] [retention=ms] [keep=true]` | entries of their own time and id |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
 //! | `begin`, `apply` | what stands between them is one batch |
@@ -147,6 +148,9 @@ impl Runner {
             return Ok(vec![Command::Raise { version: u8::try_from(version)? }]);
         }
         let subject = args.next_pos().ok_or("of whom?")?;
+        if name == "import" {
+            return self.import(subject, args);
+        }
         let repeat = number(args, "repeat")?;
         let spread = args.take_key("spread").is_some();
         let apart = args.take_key("apart").is_some();
@@ -236,6 +240,27 @@ impl Runner {
             terms,
             body: Bytes::copy_from_slice(options.get("body").unwrap_or(&"{}").as_bytes()),
         }))
+    }
+
+    fn import(&mut self, name: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
+        let retention_ms = number(args, "retention")?.unwrap_or(u64::MAX);
+        let keep_expired = args.take_key("keep").is_some();
+        let day = number(args, "day")?.unwrap_or(7);
+        let object = self.object(name);
+        let mut entries = Vec::new();
+        while let Some(entry) = args.next_pos() {
+            let (at_ms, id) = entry.split_once('/').ok_or("of which id?")?;
+            let id = id.replacen('/', "\",\"text\":\"", 1);
+            self.values.insert(audit::term("imported"), "imported".to_owned());
+            entries.push(ImportedEntry {
+                object: object.clone(),
+                day: u32::try_from(day)?,
+                at_ms: at_ms.parse()?,
+                terms: [Some(audit::term("imported")), None, None, None],
+                body: format!(r#"{{"id":"{id}"}}"#).into(),
+            });
+        }
+        Ok(vec![Command::Import { retention_ms, import: Import { keep_expired, entries } }])
     }
 
     /// Applies a group, or puts it into the batch that was begun.
@@ -507,6 +532,7 @@ fn show_outcome(outcome: &Outcome) -> String {
         }
         Outcome::Refused(refusal) => format!("not carried out: {refusal:?}"),
         Outcome::Raised { version } => format!("raised to {version}"),
+        Outcome::Imported(placed) => placed.iter().map(show_placed).collect::<Vec<_>>().join("; "),
         Outcome::Changed(answered) => {
             let show = |Answered { answer, replayed }: &Answered| {
                 let replayed = if *replayed { "replayed: " } else { "" };
@@ -514,6 +540,14 @@ fn show_outcome(outcome: &Outcome) -> String {
             };
             answered.iter().map(show).collect::<Vec<_>>().join("; ")
         }
+    }
+}
+
+fn show_placed(placed: &Placed) -> String {
+    match placed {
+        Placed::Added => "added".to_owned(),
+        Placed::Present => "present".to_owned(),
+        Placed::Refused(refusal) => format!("not taken: {refusal:?}"),
     }
 }
 

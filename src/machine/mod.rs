@@ -21,6 +21,7 @@ mod command;
 #[cfg(test)]
 mod golden;
 pub mod idempotency;
+pub mod import;
 #[cfg(test)]
 mod invariants;
 pub mod keys;
@@ -41,11 +42,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::{
-    Append, Batch, Change, Check, Command, Draft, Field, Group, IdempotencyKey, Keeping,
-    NO_SESSION, Once, Request, Reset, ShardRef, Stamped, StampedChange, Terms, Tick,
+    Append, Batch, Change, Check, Command, Draft, Field, Group, IdempotencyKey, Import,
+    ImportedEntry, Keeping, NO_SESSION, Once, Request, Reset, ShardRef, Stamped, StampedChange,
+    Terms, Tick,
 };
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
-pub use outcome::{Answer, Answered, Decision, Effects, GroupOutcome, Outcome, Refusal, Ticked};
+pub use outcome::{
+    Answer, Answered, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal, Ticked,
+};
 pub use table::{Row, Table, View, Write};
 pub use version::{VERSION_CHANGES, VERSION_MAX, VERSION_MIN, check_version};
 
@@ -181,6 +185,10 @@ impl Machine {
                 audit::append(rows, now_ms, shards, append).map(Outcome::from)
             }
             Command::Changes { once, changes } => self.changes(rows, once.as_ref(), changes),
+            Command::Import { retention_ms, import } => {
+                let shards = &mut self.registers.shards;
+                import::import(rows, now_ms, shards, *retention_ms, import).map(Outcome::Imported)
+            }
             Command::OpenSession { .. } | Command::Tick(_) | Command::Raise { .. } => {
                 Ok(Outcome::Refused(Refusal::Misplaced))
             }
@@ -246,7 +254,8 @@ impl Machine {
             Command::Check(_)
             | Command::Reset(_)
             | Command::Append(_)
-            | Command::Changes { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
+            | Command::Changes { .. }
+            | Command::Import { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 }

@@ -66,6 +66,8 @@ struct ModelShard {
     day: Option<u32>,
     /// Entries that went.
     removed: usize,
+    /// When expired entries were imported, if no tick has looked at the shard since it could.
+    held_ms: Option<u64>,
     /// Time, fields, body.
     entries: Vec<(u64, Terms, Bytes)>,
 }
@@ -125,6 +127,10 @@ impl Model {
             (true, Command::Reset(reset)) => self.reset(reset).into(),
             (true, Command::Append(append)) => self.append(append).into(),
             (true, Command::Changes { once, changes }) => self.changes(once.as_ref(), changes),
+            (true, Command::Import { retention_ms, import }) => {
+                let place = |entry| self.place(entry, *retention_ms, import.keep_expired);
+                Outcome::Imported(import.entries.iter().map(place).collect())
+            }
             _ => Outcome::Refused(Refusal::Misplaced),
         }
     }
@@ -236,6 +242,44 @@ impl Model {
         Answer::Logged { id: append.id }
     }
 
+    fn place(&mut self, entry: &ImportedEntry, retention_ms: u64, keep_expired: bool) -> Placed {
+        let ImportedEntry { object, day, at_ms, terms, body } = entry;
+        let place = |at_ms: u64, body: &Bytes| {
+            let text = String::from_utf8_lossy(body);
+            let id = text.strip_prefix("{\"id\":\"").map(|text| text[..1].to_owned());
+            (at_ms, id)
+        };
+        let wanted = place(*at_ms, body);
+        let entries = self.shards.get(&object.id).map_or(&[][..], |shard| &shard.entries);
+        if let Some((_, _, there)) = entries.iter().find(|(ms, _, text)| place(*ms, text) == wanted)
+        {
+            return match there == body {
+                true => Placed::Present,
+                false => Placed::Refused(Refusal::ImportConflict),
+            };
+        }
+        if entries.iter().any(|(ms, _, text)| place(*ms, text) > wanted) {
+            return Placed::Refused(Refusal::ImportOrder);
+        }
+        if *at_ms >= self.now_ms {
+            return Placed::Refused(Refusal::ImportFuture);
+        }
+        let is_expired = at_ms + retention_ms <= self.now_ms;
+        if is_expired && !keep_expired {
+            return Placed::Refused(Refusal::ImportExpired);
+        }
+        let shard = self.shards.entry(object.id).or_insert_with(|| {
+            self.shards_made += 1;
+            ModelShard { number: self.shards_made, ..ModelShard::default() }
+        });
+        if is_expired {
+            shard.held_ms = shard.held_ms.or(Some(self.now_ms));
+        }
+        shard.day = shard.day.or(Some(*day));
+        shard.entries.push((*at_ms, *terms, body.clone()));
+        Placed::Added
+    }
+
     fn tick(&mut self, retention_ms: u64) -> Outcome {
         let now_ms = self.now_ms;
         self.sessions.retain(|_, session| now_ms - session.used_ms < 60 * 60 * 1000);
@@ -245,6 +289,11 @@ impl Model {
         let mut done =
             Ticked { windows: (windows - self.admitted.len()) as u64, ..Ticked::default() };
         self.shards.retain(|_, shard| {
+            if shard.held_ms.take_if(|held_ms| *held_ms + retention_ms <= now_ms).is_none()
+                && shard.held_ms.is_some()
+            {
+                return true;
+            }
             let due = shard.entries.iter().filter(|entry| entry.0 + retention_ms <= now_ms).count();
             if due == shard.entries.len() {
                 done.shards += 1;
@@ -378,7 +427,19 @@ enum PlannedCommand {
     Check { limiter: u8, identifier: u8, requests: u64, window_ms: u64 },
     Reset { limiter: u8, identifier: u8 },
     Append { shard: u8, terms: Terms, by_day: bool },
+    Import { retention_ms: u64, keep_expired: bool, entries: Vec<PlannedEntry> },
     Changes { once: Option<PlannedKey>, changes: Vec<PlannedCommand> },
+}
+
+/// Of few places, so that they come again.
+#[derive(Clone, Debug)]
+struct PlannedEntry {
+    shard: u8,
+    /// How long it is ago, from the newest time on; 0 is to come.
+    ago_ms: u64,
+    id: char,
+    text: u8,
+    terms: Terms,
 }
 
 /// Few keys, so that they come again; with the first fingerprint the request is always the same.
@@ -435,7 +496,29 @@ fn planned_command() -> impl Strategy<Value = PlannedCommand> {
     let changes = prop::collection::vec(planned_change(), 0..4);
     let changes = (prop::option::weighted(0.9, planned_key()), changes)
         .prop_map(|(once, changes)| PlannedCommand::Changes { once, changes });
-    prop_oneof![13 => planned_change(), 4 => changes]
+    let entries = prop::collection::vec(planned_entry(), 0..6);
+    let retention_ms = prop::sample::select(vec![0, 20, 100, 1000]);
+    let imports =
+        (retention_ms, any::<bool>(), entries).prop_map(|(retention_ms, keep_expired, entries)| {
+            PlannedCommand::Import { retention_ms, keep_expired, entries }
+        });
+    prop_oneof![13 => planned_change(), 4 => changes, 3 => imports]
+}
+
+fn planned_entry() -> impl Strategy<Value = PlannedEntry> {
+    let term = || prop::option::of(0..3u64);
+    let ago_ms = prop_oneof![6 => 1..8u64, 3 => 8..200u64, 1 => Just(0u64)];
+    let id = prop::sample::select(vec!['a', 'b', 'c']);
+    let text = prop_oneof![12 => Just(0u8), 1 => Just(1)];
+    // The first of them are appended to, too.
+    let entry = (1..5u8, ago_ms, id, text, [term(), term(), term(), term()]);
+    entry.prop_map(|(shard, ago_ms, id, text, terms)| PlannedEntry {
+        shard,
+        ago_ms,
+        id,
+        text,
+        terms,
+    })
 }
 
 fn planned_key() -> impl Strategy<Value = PlannedKey> {
@@ -559,6 +642,20 @@ impl Sender {
                     body: format!("{{\"number\":{}}}", self.appended).into(),
                 })
             }
+            PlannedCommand::Import { retention_ms, keep_expired, entries } => {
+                let entries = entries.iter().map(|planned| {
+                    let PlannedEntry { shard, ago_ms, id, text, terms } = planned;
+                    ImportedEntry {
+                        object: namespace().object(&format!("shard-{shard}")),
+                        day: u32::from(*shard),
+                        at_ms: (self.newest_ms + 1).saturating_sub(*ago_ms),
+                        terms: *terms,
+                        body: format!(r#"{{"id":"{id}","text":{text}}}"#).into(),
+                    }
+                });
+                let import = Import { keep_expired: *keep_expired, entries: entries.collect() };
+                Command::Import { retention_ms: *retention_ms, import }
+            }
             PlannedCommand::Changes { once, changes } => {
                 let changes = changes.iter().map(|planned| change(self.command(planned)));
                 let mut changes: Vec<_> = changes.collect();
@@ -646,7 +743,8 @@ proptest! {
         }
     }
 
-    /// Where no session is old enough to expire, ticks change no other answer.
+    /// Where no session is old enough to expire, ticks change no other answer but that to an import,
+    /// which tells whether an entry is still there.
     #[test]
     fn no_answer_depends_on_ticks(plans in plans(1_000)) {
         let (mut ticked, mut sender) = (Replica::new(), Sender::default());
@@ -659,7 +757,8 @@ proptest! {
             let outcomes = batch.groups.iter().zip(ticked.apply(&batch));
             let outcomes: Vec<_> =
                 outcomes.filter(|(group, _)| kept(group)).map(|(_, outcome)| outcome).collect();
-            prop_assert_eq!(outcomes, unticked.apply(&Batch { at_ms: batch.at_ms, groups }));
+            let without = unticked.apply(&Batch { at_ms: batch.at_ms, groups });
+            prop_assert_eq!(without_imports(outcomes), without_imports(without));
         }
     }
 
@@ -725,6 +824,16 @@ proptest! {
     }
 }
 
+/// The outcomes of all commands but imports.
+fn without_imports(mut groups: Vec<GroupOutcome>) -> Vec<GroupOutcome> {
+    for group in &mut groups {
+        if let GroupOutcome::Done(outcomes) = group {
+            outcomes.retain(|outcome| !matches!(outcome, Outcome::Imported(_)));
+        }
+    }
+    groups
+}
+
 /// The changes of a command that were carried out now, and what they came to.
 fn carried_out(command: &Command, outcome: Outcome) -> Vec<(Change<Append>, Outcome)> {
     match (command, outcome) {
@@ -772,7 +881,7 @@ fn the_plans_reach_every_answer() {
     let mut runner = TestRunner::deterministic();
     let strategy = plans(2 * TTL_MS);
     let mut reached = BTreeSet::new();
-    for _ in 0..512 {
+    for _ in 0..1536 {
         let (mut model, mut sender) = (Model::default(), Sender::default());
         let mut seen = BTreeSet::new();
         for plan in strategy.new_tree(&mut runner).unwrap().current() {
@@ -797,6 +906,12 @@ fn the_plans_reach_every_answer() {
         "admitted",
         "answered again",
         "entries went",
+        "import expired",
+        "import in conflict",
+        "import out of order",
+        "import present",
+        "import to come",
+        "imported",
         "key reused",
         "keys full",
         "logged",
@@ -835,5 +950,18 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
             answered.iter().flat_map(kind).collect()
         }
         Outcome::Raised { .. } => vec!["raised"],
+        Outcome::Imported(placed) => placed.iter().map(placed_kind).collect(),
+    }
+}
+
+fn placed_kind(placed: &Placed) -> &'static str {
+    match placed {
+        Placed::Added => "imported",
+        Placed::Present => "import present",
+        Placed::Refused(Refusal::ImportOrder) => "import out of order",
+        Placed::Refused(Refusal::ImportConflict) => "import in conflict",
+        Placed::Refused(Refusal::ImportExpired) => "import expired",
+        Placed::Refused(Refusal::ImportFuture) => "import to come",
+        Placed::Refused(_) => "import refused",
     }
 }

@@ -32,6 +32,19 @@ pub enum Outcome {
     },
     /// What several changes came to, in their order.
     Changed(Vec<Answered>),
+    /// What the entries of an import came to, in their order.
+    Imported(Vec<Placed>),
+}
+
+/// What an entry of an import came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Placed {
+    /// It is in its shard now.
+    Added,
+    /// It was there, byte for byte.
+    Present,
+    /// It cannot be taken over, and the others go on.
+    Refused(Refusal),
 }
 
 /// What a change came to.
@@ -120,6 +133,14 @@ pub enum Refusal {
     KeyReused,
     /// As many answers of idempotency keys are kept as may be, and this is a new key.
     KeysFull,
+    /// An imported entry's shard goes on behind its place, and it is not there.
+    ImportOrder,
+    /// An entry of an imported entry's id and time is there, and is another.
+    ImportConflict,
+    /// An imported entry is as old as the retention.
+    ImportExpired,
+    /// An imported entry's time is not over.
+    ImportFuture,
 }
 
 /// What a group of commands came to.

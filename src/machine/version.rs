@@ -17,7 +17,7 @@ use crate::codec;
 pub const VERSION_MIN: u8 = codec::VERSION;
 /// The newest commands that this build knows. 3 has [`super::Command::Raise`].
 pub const VERSION_MAX: u8 = VERSION_CHANGES;
-/// The first version that has [`super::Command::Changes`].
+/// The first version that has [`super::Command::Changes`] and [`super::Command::Import`].
 pub const VERSION_CHANGES: u8 = 4;
 
 /// Up to which version the log may hold commands, by the state that `view` shows.

@@ -41,9 +41,14 @@ pub struct Leader {
 }
 
 impl Leader {
-    pub(super) fn start(node: Node, keeping: Keeping, tasks: &mut JoinSet<()>) -> Self {
+    pub(super) fn start(
+        node: Node,
+        keeping: Keeping,
+        retention_ms: u64,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(limits::LEADER_QUEUE_MAX);
-        tasks.spawn(run(node, Stamper::new(keeping), waiting));
+        tasks.spawn(run(node, Stamper::new(keeping, retention_ms), waiting));
         Self { queue }
     }
 

@@ -30,14 +30,15 @@ use tokio::time::Instant;
 
 pub use forward::ForwardReply;
 pub use leader::{Leader, SubmitError};
+pub use stamp::shard_of;
 
 use refusals::Refusals;
 
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{
-    Answer, Answered, Change, Check, Draft, IdempotencyKey, Keeping, ObjectRef, Outcome, Request,
-    Reset, VERSION_CHANGES,
+    Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
+    ObjectRef, Outcome, Refusal, Request, Reset, VERSION_CHANGES, import,
 };
 use crate::raft::Node;
 
@@ -56,6 +57,8 @@ pub struct Proposer {
     node: Node,
     refusals: Arc<Refusals>,
     queue: mpsc::Sender<Pending>,
+    /// This node's retention of audit entries, in ms.
+    retention_ms: u64,
     /// Bytes of the requests in the queue.
     waiting_bytes: Arc<AtomicUsize>,
 }
@@ -117,13 +120,34 @@ impl Proposer {
         self.propose(Request::Changes { key, changes }).await
     }
 
-    /// Whether the log may hold [`Request::Changes`].
+    /// Takes entries over that have their ids and times. Comes to [`Outcome::Imported`].
+    ///
+    /// # Errors
+    /// As [`Proposer::change`].
+    pub async fn import(&self, import: Import) -> Result<Outcome> {
+        self.knows_changes()?;
+        self.propose(Request::Import(import)).await
+    }
+
+    /// Why entries of these times, in ms since the Unix epoch, would not be imported now wherever they
+    /// stood, as far as this node knows: by its own setting of the retention.
+    ///
+    /// # Errors
+    /// `Unavailable` while not every node knows such commands.
+    pub fn try_import(&self, keep_expired: bool, times: &[u64]) -> Result<Vec<Option<Refusal>>> {
+        self.knows_changes()?;
+        let now_ms = self.node.now_ms();
+        let refusal = |at_ms| import::refusal(now_ms, self.retention_ms, keep_expired, at_ms);
+        Ok(times.iter().map(|at_ms| refusal(*at_ms)).collect())
+    }
+
+    /// Whether the log may hold [`Request::Changes`] and [`Request::Import`].
     fn knows_changes(&self) -> Result<()> {
         if self.node.progress().borrow().version >= VERSION_CHANGES {
             return Ok(());
         }
-        let message = "idempotency keys and batches cannot be used until all nodes of the cluster \
-                       know them: an upgrade is under way, or version_max holds it";
+        let message = "idempotency keys, batches and imports cannot be used until all nodes know \
+                       them: an upgrade is under way, or version_max holds it";
         Err(Error::new(Kind::Unavailable, "not_yet_supported", message))
     }
 
@@ -174,7 +198,7 @@ pub struct Proposals {
 /// `retention_ms` is that of audit entries, `keeping` that of idempotency keys.
 pub fn start(node: &Node, retention_ms: u64, keeping: Keeping) -> Proposals {
     let mut tasks = JoinSet::new();
-    let leader = Leader::start(node.clone(), keeping, &mut tasks);
+    let leader = Leader::start(node.clone(), keeping, retention_ms, &mut tasks);
     let (queue, waiting) = mpsc::channel(limits::PROPOSAL_QUEUE_MAX);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
@@ -182,7 +206,7 @@ pub fn start(node: &Node, retention_ms: u64, keeping: Keeping) -> Proposals {
     tasks.spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
     tasks.spawn(upgrade::run(node.clone(), leader.clone()));
     let refusals = Arc::new(Refusals::new(node.clone()));
-    let proposer = Proposer { node: node.clone(), refusals, queue, waiting_bytes };
+    let proposer = Proposer { node: node.clone(), refusals, queue, retention_ms, waiting_bytes };
     Proposals { proposer, leader, tasks }
 }
 
@@ -200,6 +224,11 @@ fn size(request: &Request) -> usize {
                 Change::Log(draft) => log_size(draft),
             };
             FIXED_BYTES + changes.iter().map(size).sum::<usize>()
+        }
+        Request::Import(import) => {
+            let size =
+                |entry: &ImportedEntry| FIXED_BYTES + name_size(&entry.object) + entry.body.len();
+            FIXED_BYTES + import.entries.iter().map(size).sum::<usize>()
         }
     }
 }
@@ -226,6 +255,7 @@ fn name_size(object: &ObjectRef) -> usize {
 fn changes(request: &Request) -> usize {
     match request {
         Request::Changes { changes, .. } => changes.len().max(1),
+        Request::Import(import) => import.entries.len().max(1),
         _ => 1,
     }
 }

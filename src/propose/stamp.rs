@@ -34,11 +34,13 @@ pub(super) struct Stamper {
     day: Option<(NamespaceId, u32, ObjectRef)>,
     /// This node's settings for idempotency keys.
     keeping: Keeping,
+    /// This node's retention of audit entries, in ms.
+    retention_ms: u64,
 }
 
 impl Stamper {
-    pub(super) fn new(keeping: Keeping) -> Self {
-        Self { keeping, ..Self::default() }
+    pub(super) fn new(keeping: Keeping, retention_ms: u64) -> Self {
+        Self { keeping, retention_ms, ..Self::default() }
     }
 
     /// Begins a batch of the leader of `term`; gives its time.
@@ -87,6 +89,7 @@ impl Stamper {
                 once: key.map(|key| Once { key, keeping: self.keeping }),
                 changes: changes.iter().map(|change| self.change(change)).collect(),
             },
+            Request::Import(import) => Stamped::Import { retention_ms: self.retention_ms, import },
         }
     }
 
@@ -119,7 +122,7 @@ impl Stamper {
 
     /// The shard of the day of the stamp, and the day.
     fn today(&mut self, namespace: NamespaceId, key: &[u8; 32]) -> (ObjectRef, u32) {
-        let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
+        let day = day_of(self.at_ms);
         match &self.day {
             Some((of, on, object)) if (*of, *on) == (namespace, day) => (object.clone(), day),
             _ => {
@@ -142,6 +145,17 @@ impl Stamper {
         rand::rng().fill(&mut tail[4..]);
         *uuid::Builder::from_unix_timestamp_millis(self.at_ms, &tail).as_uuid().as_bytes()
     }
+}
+
+/// The shard by date of the UTC day of `at_ms`, in ms since the Unix epoch, and the day.
+pub fn shard_of(namespace: &Namespace, at_ms: u64) -> (ObjectRef, u32) {
+    let day = day_of(at_ms);
+    (namespace.object(&day_name(day)), day)
+}
+
+/// The UTC day of `at_ms`, in days since the Unix epoch.
+fn day_of(at_ms: u64) -> u32 {
+    u32::try_from(at_ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
 /// The name of the shard of `day`, in days since the Unix epoch: `2024-01-15`.

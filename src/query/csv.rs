@@ -1,8 +1,6 @@
 //! Entries as CSV: RFC 4180 with a header, safe to open in a spreadsheet.
 //!
-//! A spreadsheet runs a cell that begins with one of some characters as a formula. Such a cell gets
-//! an apostrophe in front, and so does one that would begin so behind apostrophes of its own: the
-//! rule can be undone. A reader takes one apostrophe away wherever `^'+[trigger]` matches.
+//! What a spreadsheet would run as a formula is made harmless ([`crate::spreadsheet`]).
 
 use std::borrow::Cow;
 use std::io;
@@ -14,13 +12,11 @@ use serde_json::value::RawValue;
 
 use super::filter::Text;
 use super::inconsistent;
+use crate::spreadsheet;
 
 /// The header, and how a row ends.
 const HEADER: &[u8] = b"id,timestamp,type,action,userId,ip,details\r\n";
 const ROW_END: &[u8] = b"\r\n";
-
-/// What a cell must not begin with: OWASP's list, NUL, and the full-width forms.
-const TRIGGERS: [char; 12] = ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'];
 
 /// How entries become CSV.
 #[derive(Clone, Copy, Debug)]
@@ -95,11 +91,7 @@ impl Csv {
     }
 
     fn cell(self, text: &str) -> Cow<'_, str> {
-        if self.escape && text.trim_start_matches('\'').starts_with(TRIGGERS) {
-            Cow::Owned(format!("'{text}"))
-        } else {
-            Cow::Borrowed(text)
-        }
+        if self.escape { spreadsheet::escape(text) } else { Cow::Borrowed(text) }
     }
 }
 
@@ -108,14 +100,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What a reader of the file does.
-    fn unescape(cell: &str) -> &str {
-        match cell.strip_prefix('\'') {
-            Some(rest) if rest.trim_start_matches('\'').starts_with(TRIGGERS) => rest,
-            _ => cell,
-        }
-    }
 
     fn cells(csv: &[u8]) -> Vec<Vec<String>> {
         let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(csv);
@@ -163,8 +147,9 @@ mod tests {
             let read = cells(&rows);
             prop_assert_eq!(read.len(), 1);
             for (cell, text) in read[0][2..6].iter().zip(&texts) {
-                prop_assert!(!escape || !cell.starts_with(TRIGGERS));
-                prop_assert_eq!(if escape { unescape(cell) } else { &cell[..] }, &text[..]);
+                prop_assert!(!escape || spreadsheet::is_harmless(cell));
+                let read = if escape { spreadsheet::unescape(cell) } else { &cell[..] };
+                prop_assert_eq!(read, &text[..]);
             }
             prop_assert_eq!(&read[0][6], &body["details"].to_string());
         }

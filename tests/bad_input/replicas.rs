@@ -10,8 +10,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tallykeep::codec;
 use tallykeep::machine::{
-    Append, Batch, Change, Check, Command, Group, GroupOutcome, IdempotencyKey, Keeping, Machine,
-    NamespaceId, ObjectId, ObjectRef, Once, Reset, Table, Tick, View,
+    Append, Batch, Change, Check, Command, Group, GroupOutcome, IdempotencyKey, Import,
+    ImportedEntry, Keeping, Machine, NamespaceId, ObjectId, ObjectRef, Once, Reset, Table, Tick,
+    View,
 };
 use tallykeep::storage::{Snapshots, StateOptions, StateStore};
 use tempfile::TempDir;
@@ -79,6 +80,27 @@ fn once() -> impl Strategy<Value = Once> {
     })
 }
 
+/// Of any day and time, and of bodies that no node makes.
+fn import() -> impl Strategy<Value = Command> {
+    let body = prop_oneof![
+        4 => prop::sample::select(vec![r#"{"id":"a"}"#, r#"{"id":"b"}"#, r#"{"id":"b"} "#])
+            .prop_map(Bytes::from),
+        1 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from),
+    ];
+    let at_ms = prop_oneof![8 => 0..20u64, 2 => number()];
+    let terms = prop::option::of(Just(1u64)).prop_map(|term| [term, None, None, term]);
+    let entry =
+        (object(), 0..3u32, at_ms, terms, body).prop_map(|(object, day, at_ms, terms, body)| {
+            ImportedEntry { object, day, at_ms, terms, body }
+        });
+    (number(), any::<bool>(), prop::collection::vec(entry, 0..5)).prop_map(
+        |(retention_ms, keep_expired, entries)| Command::Import {
+            retention_ms,
+            import: Import { keep_expired, entries },
+        },
+    )
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let alone = change().prop_map(|change| match change {
         Change::Check(check) => Command::Check(check),
@@ -90,6 +112,7 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         15 => alone,
         6 => several,
+        4 => import(),
         2 => number().prop_map(|retention_ms| Command::Tick(Tick { retention_ms })),
         1 => (0..3u64).prop_map(|node| Command::OpenSession { node }),
         1 => any::<u8>().prop_map(|version| Command::Raise { version }),

@@ -21,8 +21,9 @@ use tallykeep::machine::limiter::Cell;
 use tallykeep::machine::session::SessionRecord;
 use tallykeep::machine::{
     self, Answer, Answered, Append, Batch, Check, Command, Decision, Draft, Group, GroupOutcome,
-    IdempotencyKey, Keeping, Machine, Namespace, ObjectRecord, ObjectState, Once, Outcome, Refusal,
-    Request, Reset, Shard, ShardRef, Table, Tick, Ticked, View, keys,
+    IdempotencyKey, Import, ImportedEntry, Keeping, Machine, Namespace, ObjectRecord, ObjectState,
+    Once, Outcome, Placed, Refusal, Request, Reset, Shard, ShardRef, Table, Tick, Ticked, View,
+    keys,
 };
 use tallykeep::peer::{Hello, Kind};
 use tallykeep::propose::{ForwardReply, SubmitError};
@@ -248,6 +249,7 @@ fn messages() -> Vec<Seed> {
                     machine::Change::Log(draft(true)),
                 ],
             },
+            Request::Import(import(false, &[(900, "a"), (900, "b")])),
         ]),
     };
     add("hello", 0, codec::encode(&Hello::new("black-box", 2, 1)));
@@ -432,6 +434,14 @@ fn outcomes() -> Vec<Outcome> {
         ]),
         Outcome::Refused(Refusal::KeyReused),
         Outcome::Refused(Refusal::KeysFull),
+        Outcome::Imported(vec![
+            Placed::Added,
+            Placed::Present,
+            Placed::Refused(Refusal::ImportOrder),
+            Placed::Refused(Refusal::ImportConflict),
+            Placed::Refused(Refusal::ImportExpired),
+            Placed::Refused(Refusal::ImportFuture),
+        ]),
     ]
 }
 
@@ -526,6 +536,17 @@ fn append(shard: &str, day: Option<u32>) -> Command {
     })
 }
 
+fn import(keep_expired: bool, entries: &[(u64, &str)]) -> Import {
+    let entries = entries.iter().map(|(at_ms, id)| ImportedEntry {
+        object: Namespace::new("script-AuditLogger").object("1970-01-01"),
+        day: 0,
+        at_ms: *at_ms,
+        terms: [Some(1), Some(2), None, None],
+        body: format!(r#"{{"id":"{id}","timestamp":{at_ms},"type":"t","action":"a"}}"#).into(),
+    });
+    Import { keep_expired, entries: entries.collect() }
+}
+
 fn group(session: u64, sequence: u64, commands: Vec<Command>) -> Group<Command> {
     Group { session, sequence, answered_below: 0, commands: Arc::new(commands) }
 }
@@ -551,6 +572,10 @@ fn once(id: u8, fingerprint: u8, answers_max: u64) -> Command {
     let changes = vec![check.clone(), machine::Change::Log(entry), check];
     let keeping = Keeping { retention_ms: 100, answers_max };
     Command::Changes { once: Some(Once { key, keeping }), changes }
+}
+
+fn imported(keep_expired: bool, entries: &[(u64, &str)]) -> Command {
+    Command::Import { retention_ms: 200, import: import(keep_expired, entries) }
 }
 
 fn batches() -> Vec<(&'static str, Vec<Batch>)> {
@@ -608,6 +633,23 @@ fn batches() -> Vec<(&'static str, Vec<Batch>)> {
                 one(1_050, tick(10_000)),
                 one(1_101, group(1, 4, vec![once(1, 2, 3)])),
                 one(9_000, tick(10_000)),
+            ],
+        ),
+        (
+            "imported",
+            vec![
+                plain(),
+                one(
+                    1_001,
+                    group(1, 2, vec![imported(false, &[(10, "a"), (900, "b"), (900, "b")])]),
+                ),
+                one(
+                    1_002,
+                    group(1, 3, vec![imported(true, &[(900, "a"), (900, "c"), (1_002, "d")])]),
+                ),
+                one(1_003, group(1, 4, vec![imported(true, &[(10, "a"), (900, "c"), (901, "e")])])),
+                one(1_100, tick(200)),
+                one(1_300, tick(200)),
             ],
         ),
         ("empty", vec![Batch { at_ms: 5, groups: Vec::new() }, one(5, group(7, 7, Vec::new()))]),

@@ -43,9 +43,9 @@ const TEXTS: usize = 4;
 const DETAILS: usize = 4;
 
 /// Outside of `details`, inside of the entry.
-const OUTSIDE: Rules = Rules { depth: 1, controls: false };
+pub(super) const OUTSIDE: Rules = Rules { depth: 1, controls: false };
 /// `details`, inside of the entry.
-const INSIDE: Rules = Rules { depth: 1, controls: true };
+pub(super) const INSIDE: Rules = Rules { depth: 1, controls: true };
 
 /// Reads the body of `/log`.
 ///
@@ -101,11 +101,8 @@ pub fn entry(body: &[u8]) -> Result<LogEntry> {
         if place < TEXTS {
             terms[place] = Some(term(&text(theirs, value)?));
         }
-        if place == DETAILS && members.len() - start > limits::DETAILS_BYTES_MAX {
-            let bound = limits::DETAILS_BYTES_MAX;
-            let message =
-                format!("details must have at most {bound} bytes, white space not counted");
-            return Err(Error::new(Kind::TooLarge, "details_too_large", message));
+        if place == DETAILS {
+            check_details(members.len() - start)?;
         }
     }
     for (name, lexeme, value) in further {
@@ -118,15 +115,22 @@ pub fn entry(body: &[u8]) -> Result<LogEntry> {
     Ok(LogEntry { terms, members: members.into() })
 }
 
+/// Refuses `details` of too many bytes.
+pub(super) fn check_details(bytes: usize) -> Result<()> {
+    let bound = limits::DETAILS_BYTES_MAX;
+    if bytes > bound {
+        let message = format!("details must have at most {bound} bytes, white space not counted");
+        return Err(Error::new(Kind::TooLarge, "details_too_large", message));
+    }
+    Ok(())
+}
+
 /// The member at a place, or nothing where it may be left out.
 fn present(place: usize, value: Option<&RawValue>) -> Result<Option<&RawValue>> {
     let is_null = value.is_some_and(|value| value.get() == "null");
     let name = PLACES[place].0;
     match name {
-        "type" | "action" if value.is_none() || is_null => {
-            let bound = limits::NAME_BYTES_MAX;
-            Err(invalid(name, format_args!("be there: a string of 1 to {bound} bytes")))
-        }
+        "type" | "action" if value.is_none() || is_null => Err(missing(name)),
         "userId" | "ip" if is_null => Ok(None),
         "details" if value.is_some_and(|value| !value.get().starts_with('{')) => {
             Err(invalid(name, "be a JSON object"))
@@ -135,8 +139,14 @@ fn present(place: usize, value: Option<&RawValue>) -> Result<Option<&RawValue>> 
     }
 }
 
+/// The error for `type` or `action` that is not there.
+pub(super) fn missing(name: &str) -> Error {
+    let bound = limits::NAME_BYTES_MAX;
+    invalid(name, format_args!("be there: a string of 1 to {bound} bytes"))
+}
+
 /// The text of a member with an index, whose lexeme was checked by [`compact`].
-fn text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>> {
+pub(super) fn text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>> {
     if !value.get().starts_with('"') {
         return Err(invalid(name, "be a string"));
     }
@@ -153,7 +163,7 @@ fn text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>> {
 }
 
 /// The error for a fault in `member`, whose text begins at byte `start` of the body.
-fn refuse(member: &str, (fault, at): (Fault, usize), start: usize) -> Error {
+pub(super) fn refuse(member: &str, (fault, at): (Fault, usize), start: usize) -> Error {
     let at = start + at;
     match fault {
         Fault::DuplicateKey(name) => {
@@ -178,7 +188,7 @@ fn refuse(member: &str, (fault, at): (Fault, usize), start: usize) -> Error {
 }
 
 /// The members of the body's object, each as its text.
-struct Envelope<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+pub(super) struct Envelope<'a>(pub(super) Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {

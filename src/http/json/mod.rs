@@ -1,18 +1,20 @@
 //! Strict reading of the JSON bodies of requests. No HTTP here: bytes in, values or errors out.
 //!
 //! An audit entry is evidence, so its text is checked and compacted but never made again:
-//! [`entry()`]. The other bodies are read in one pass into what they mean: [`check`], [`reset`],
+//! [`entry()`], or [`imported()`] if it has its id and time. The other bodies are read in one pass into what they mean: [`check`], [`reset`],
 //! [`query()`]. A batch is taken apart into such bodies: [`batch()`]. Every error names the member and, where there is one, the bound.
 
 mod batch;
 mod compact;
 mod entry;
+mod imported;
 mod limiter;
 mod query;
 mod value;
 
 pub use batch::batch;
 pub use entry::{LogEntry, entry};
+pub use imported::{PastEntry, imported};
 pub use limiter::{CheckBody, Config, ResetBody, check, reset};
 pub use query::{QueryBody, query};
 

@@ -1,7 +1,7 @@
 //! The JSON bodies of `/check`, `/reset`, `/log` and `/query`.
 
 use serde_json::{Value, json};
-use tallykeep::fuzzing::{self, CheckBody, Config, LogEntry, QueryBody, ResetBody};
+use tallykeep::fuzzing::{self, CheckBody, Config, LogEntry, PastEntry, QueryBody, ResetBody};
 use tallykeep::limits;
 use tallykeep::machine::audit::term;
 use tallykeep::query::Order;
@@ -43,8 +43,13 @@ fn assert_names(ResetBody { identifier, type_ }: &ResetBody) {
     }
 }
 
-/// The body of `/log`.
+/// The body of `/log`; what it makes an entry of, and itself, as an entry of `/admin/import`.
 pub fn log(body: &[u8]) -> Verdict {
+    if let Ok(past) = bounded(body, TEXT, || fuzzing::imported(body)) {
+        assert_json(&past.body);
+        assert!(past.at_ms <= limits::TIME_MS_MAX);
+        assert_eq!(fuzzing::imported(&past.body).as_ref(), Ok(&past));
+    }
     let entry = match bounded(body, TEXT, || fuzzing::entry(body)) {
         Ok(entry) => entry,
         Err(error) => return refused(&error, body),
@@ -60,6 +65,11 @@ pub fn log(body: &[u8]) -> Verdict {
     let object = [b"{", &members[..], b"}"].concat();
     assert_json(&object);
     assert_eq!(fuzzing::entry(&object).as_ref(), Ok(&entry));
+
+    // What is exported of it can be imported, and is the same, byte for byte.
+    let body = [br#"{"id":"a-1","timestamp":7,"#, &members[..], b"}"].concat();
+    let past = PastEntry { at_ms: 7, terms: *terms, body: body.clone().into() };
+    assert_eq!(fuzzing::imported(&body), Ok(past));
 
     // serde_json takes no number that a double does not hold; the log takes every one.
     if let Ok(value) = serde_json::from_slice::<Value>(&object) {
