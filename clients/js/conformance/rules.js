@@ -259,5 +259,7 @@ export const UNTESTED = {
   [at(BINDINGS, "a class that no migration creates")]: "nothing starts then",
 };
 
-/** Parts of the page whose rows others check: the stubs' by workerd.test.js. */
-export const UNTESTED_SECTIONS = ["Stubs of the JavaScript client"];
+/**
+ * Parts of the page whose rows others check: the stubs' by workerd.test.js, imports by the
+ * server's tests. */
+export const UNTESTED_SECTIONS = ["Stubs of the JavaScript client", "Imports"];
