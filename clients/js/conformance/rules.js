@@ -261,5 +261,6 @@ export const UNTESTED = {
 
 /**
  * Parts of the page whose rows others check: the stubs' by workerd.test.js, imports by the
- * server's tests. */
+ * server's tests.
+ */
 export const UNTESTED_SECTIONS = ["Stubs of the JavaScript client", "Imports"];
