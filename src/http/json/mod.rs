@@ -1,8 +1,9 @@
 //! Strict reading of the JSON bodies of requests. No HTTP here: bytes in, values or errors out.
 //!
 //! An audit entry is evidence, so its text is checked and compacted but never made again:
-//! [`entry()`], or [`imported()`] if it has its id and time. The other bodies are read in one pass into what they mean: [`check`], [`reset`],
-//! [`query()`]. A batch is taken apart into such bodies: [`batch()`]. Every error names the member and, where there is one, the bound.
+//! [`entry()`], or [`imported()`] if it has its id and time. The other bodies are read in one pass
+//! into what they mean: [`check`], [`reset`], [`query()`]. A batch is taken apart into such bodies:
+//! [`batch()`]. Every error names the member and, where there is one, the bound.
 
 mod batch;
 mod compact;
