@@ -43,6 +43,7 @@ Clients reach the nodes at 127.0.0.1:7001, 7002, 7003. cluster/node<N>.toml conf
                             if relative, then to the repository
   TALLYKEEP_BIN             a tallykeep binary to run instead of building one
   TALLYKEEP_READY_TIMEOUT   seconds that start waits for the nodes (60)
+  TOKIO_WORKER_THREADS      threads of each node (its share of the processors, at least 1)
 USAGE
 }
 
@@ -182,10 +183,14 @@ check_ports() {
 # Starts node $1 in the background, free of this shell: a session of its own, no input, its output
 # in its log.
 spawn() {
-  local detach=nohup pid now
+  local detach=nohup pid now threads
   have setsid && detach=setsid
+  # The nodes share this machine. Each by default has a thread for every processor, as on a machine of
+  # its own, and three nodes would then wake and wait for each other's more than they work.
+  threads=$(($(getconf _NPROCESSORS_ONLN) / ${#nodes[@]}))
   # 9 is the lock of `start_nodes`, which must not live on in the node.
-  "$detach" "$binary" serve --config "$(config_file "$1")" --data "$(data_folder "$1")" \
+  TOKIO_WORKER_THREADS=${TOKIO_WORKER_THREADS:-$((threads > 0 ? threads : 1))} \
+    "$detach" "$binary" serve --config "$(config_file "$1")" --data "$(data_folder "$1")" \
     </dev/null >>"$(log_file "$1")" 2>&1 9>&- &
   pid=$!
   # A node that is gone already has no start time; the wait for readiness reports it.

@@ -8,6 +8,7 @@
 
 use std::io;
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::limits;
@@ -30,7 +31,7 @@ pub(super) struct Cells {
 #[derive(Default)]
 struct Generation {
     /// In the order in which they came.
-    cells: IndexMap<Vec<u8>, Cell>,
+    cells: IndexMap<Vec<u8>, Cell, RandomState>,
     /// So many of them, from the first, need not be looked at: RocksDB has them as they are.
     clean: usize,
 }

@@ -14,8 +14,9 @@ use super::rocks;
 
 /// The one that is written, and the one that is flushed meanwhile.
 pub(super) const RECYCLED: usize = 2;
-/// What is written at once.
-const PIECE_BYTES: usize = 1024 * 1024;
+/// What is written at once. No more than an entry or so: file systems keep what came in one piece as one
+/// large folio in memory, and then walk all its blocks for each small write into it.
+const PIECE_BYTES: usize = 16 * 1024;
 /// No row of this key is ever there: its deletion gives a flush something to do.
 const NOTHING: &[u8] = b"nothing";
 
@@ -32,6 +33,7 @@ pub(super) fn lengthen(db: &DB, families: &[&ColumnFamily], bytes: usize) -> io:
             let mut batch = WriteBatch::default();
             batch.put_log_data(&blank);
             db.write(batch).map_err(failed)?;
+            db.flush_wal(false).map_err(failed)?;
         }
         let mut batch = WriteBatch::default();
         batch.delete_cf(families[0], NOTHING);
