@@ -360,6 +360,26 @@ async fn who_speaks_no_tls_to_the_clients_port_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_ends_soon_is_warned_of() {
+    let mut cluster = TestCluster::prepare(Setup { nodes: 1, ..SECURE });
+    let certs = cluster.dir().join("certs");
+    let certs = certs.to_str().expect("UTF-8");
+    run_to_end(&["certs", "renew", certs, "--days", "20"]);
+    let shown = run_to_end(&["certs", "show", certs]);
+    assert!(shown.contains("node1.crt\n") && shown.contains("19 days left"), "{shown}");
+    cluster.restart(1);
+    cluster.wait_ready_one(1).await;
+    let warnings = |log: String| {
+        log.lines().filter(|line| line.contains("the certificate expires in 19 days")).count()
+    };
+    wait_until("both listeners' certificates are warned of", async || {
+        let log = cluster.log(1);
+        if warnings(log.clone()) == 2 { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_is_not_open_to_other_machines_unless_it_is_told_to() {
     let ports = Ports::reserve(2);
     let [http, peer] = ports.numbers() else { panic!("two ports") };

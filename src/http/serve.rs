@@ -585,4 +585,25 @@ mod tests {
         running.server.await.unwrap();
         assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
     }
+
+    #[tokio::test]
+    async fn a_connection_too_many_over_tls_is_closed_and_room_is_given_again() {
+        let (bounds, clients, trust) = over_tls(LONG);
+        let running = start_as(Bounds { connections_max: 1, ..bounds }, clients).await;
+        // Its handshake alone takes the place.
+        let mut first = TcpStream::connect(running.address).await.unwrap();
+        first.write_all(b"\x16").await.unwrap();
+        let mut second = TcpStream::connect(running.address).await.unwrap();
+        assert!(matches!(second.read(&mut [0]).await, Ok(0) | Err(_)));
+        drop(first);
+        loop {
+            let next = TcpStream::connect(running.address).await.unwrap();
+            let Ok(mut next) = trust.connect("127.0.0.1", next).await else { continue };
+            next.write_all(ASK).await.unwrap();
+            let mut answer = [0; 12];
+            next.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            break;
+        }
+    }
 }
