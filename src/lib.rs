@@ -14,7 +14,7 @@
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
 //! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`clock`], [`codec`], [`config`],
-//! [`descriptors`], [`error`], [`limits`], [`spreadsheet`], [`telemetry`], [`tls`].
+//! [`descriptors`], [`error`], [`limits`], [`metrics`], [`spreadsheet`], [`telemetry`], [`tls`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
@@ -31,6 +31,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod limits;
 pub mod machine;
+pub mod metrics;
 pub mod peer;
 pub mod propose;
 pub mod query;

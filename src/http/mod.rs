@@ -17,12 +17,14 @@ pub(crate) mod idempotency;
 mod import;
 pub(crate) mod json;
 mod linger;
+mod metrics;
 pub(crate) mod objects;
 pub(crate) mod parameters;
 mod serve;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -110,6 +112,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/do/{binding}/id/{id}/export", get(export::export_object).layer(gzip()))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
+        .route("/metrics", get(metrics::metrics))
         .route("/admin/backup", get(backup::backup))
         .route("/admin/cluster", get(admin::cluster))
         .route("/admin/hash", get(admin::hash))

@@ -16,6 +16,7 @@
 mod forward;
 mod groups;
 mod leader;
+mod observe;
 mod refusals;
 mod stamp;
 mod ticker;
@@ -40,6 +41,7 @@ use crate::machine::{
     Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
     ObjectRef, Outcome, Refusal, Request, Reset, VERSION_CHANGES, import,
 };
+use crate::metrics::counted;
 use crate::raft::Node;
 
 /// A command that waits for its outcome.
@@ -47,6 +49,8 @@ struct Pending {
     request: Request,
     bytes: usize,
     reply: oneshot::Sender<Result<Outcome>>,
+    /// When it came.
+    since: Instant,
     /// Until when its outcome is tried for. It is answered then.
     deadline: Instant,
 }
@@ -73,6 +77,7 @@ impl Proposer {
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, None, deadline).await? {
+            counted().checks.with_label_values(&["refused_by_read"]).inc();
             return Ok(Outcome::Checked(refusal));
         }
         let outcome = self.propose_by(Request::Check(check), deadline).await?;
@@ -92,6 +97,7 @@ impl Proposer {
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, Some(&key), deadline).await? {
+            counted().checks.with_label_values(&["refused_by_read"]).inc();
             let answer = Answer::Checked(refusal);
             return Ok(Outcome::Changed(vec![Answered { answer, replayed: false }]));
         }
@@ -171,15 +177,25 @@ impl Proposer {
         let sent = if waiting + bytes > limits::PROPOSAL_QUEUE_BYTES_MAX {
             Err(())
         } else {
+            let since = Instant::now();
             let deadline = deadline - limits::ANSWER_MARGIN;
-            self.queue.try_send(Pending { request, bytes, reply, deadline }).map_err(|_| ())
+            self.queue.try_send(Pending { request, bytes, reply, since, deadline }).map_err(|_| ())
         };
         if sent.is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::overloaded("too many requests wait on this node"));
         }
         // Without a timer of its own: its group has one, and a group's place another's.
-        outcome.await.unwrap_or_else(|_| Err(Error::unknown()))
+        let outcome = outcome.await.unwrap_or_else(|_| Err(Error::unknown()))?;
+        observe::count_checks(&outcome);
+        Ok(outcome)
+    }
+
+    /// Sets the gauges of this node's queue and, while it leads, of its alarms.
+    pub fn observe(&self) {
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        observe::queue(waiting, self.waiting_bytes.load(Ordering::Relaxed));
+        observe::alarms(&self.node, self.retention_ms);
     }
 }
 
