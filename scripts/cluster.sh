@@ -4,7 +4,8 @@
 #
 # Beside node<N>/, the data of node N, its folder holds node<N>.log and node<N>.pid. A pid file
 # names a process by its pid and the moment it started, so a pid that the system gave to somebody
-# else since is never signalled.
+# else since is never signalled. If there is a folder certs/, the nodes speak TLS with what is in it,
+# and their configurations are the copies node<N>.toml that say so.
 
 set -euo pipefail
 
@@ -27,17 +28,18 @@ usage() {
   cat <<'USAGE'
 usage: scripts/cluster.sh COMMAND
 
-  start [N]    build, start all nodes (or node N) on fresh or kept data, wait until they are ready
+  start [N]    build, start all nodes (or node N) on fresh or kept data, wait until they are ready;
+               with --tls, make certificates and have them speak TLS from now on
   stop [N]     end all nodes (or node N) gracefully: SIGTERM, then wait
   kill N       end node N at once: SIGKILL
   pause N      freeze node N: SIGSTOP
   resume N     let node N go on: SIGCONT
   status       a table: node, role, term, applied, ready; exits 1 unless all nodes are ready
   logs [N]     the logs of all nodes (or node N); with -f, follow them
-  wipe         delete the data and logs of all nodes; refused while one runs
+  wipe         delete the data, logs and certificates of all nodes; refused while one runs
   help         this
 
-Clients reach the nodes at 127.0.0.1:7001, 7002, 7003. cluster/node<N>.toml configures node N.
+Clients reach the nodes at http://127.0.0.1:7001, 7002, 7003 (https with --tls). cluster/node<N>.toml configures node N.
 
   TALLYKEEP_DATA            the folder for data, logs and pid files (cluster/data);
                             if relative, then to the repository
@@ -75,7 +77,16 @@ check_node() {
   misuse "there is no node '$1'; nodes: ${nodes[*]}"
 }
 
-config_file() { printf 'cluster/node%s.toml\n' "$1"; }
+certs=$data/certs
+secured() { [ -e "$certs/ca.crt" ]; }
+
+config_file() {
+  if secured && [ -e "$data/node$1.toml" ]; then
+    printf '%s/node%s.toml\n' "$data" "$1"
+  else
+    printf 'cluster/node%s.toml\n' "$1"
+  fi
+}
 data_folder() { printf '%s/node%s\n' "$data" "$1"; }
 log_file() { printf '%s/node%s.log\n' "$data" "$1"; }
 pid_file() { printf '%s/node%s.pid\n' "$data" "$1"; }
@@ -89,7 +100,11 @@ address() {
   printf '%s\n' "$found"
 }
 
-url() { printf 'http://%s\n' "$(address "$1" http)"; }
+url() {
+  local scheme=http
+  if secured; then scheme=https; fi
+  printf '%s://%s\n' "$scheme" "$(address "$1" http)"
+}
 
 # What the system says of the process with pid $1, as "STATE START": its state's letter, and when
 # it started. Fails if there is no such process. A zombie, which a container without an init never
@@ -180,6 +195,33 @@ check_ports() {
   done
 }
 
+# Makes a CA and a certificate for each node, if there are none.
+make_certificates() {
+  local node endpoint cluster options=()
+  if secured; then return 0; fi
+  for node in "${nodes[@]}"; do
+    if runs "$node"; then fail "node $node runs without TLS; first: $caller stop"; fi
+    endpoint=$(address "$node" http)
+    options+=(--node "$node=${endpoint%:*},localhost")
+  done
+  cluster=$(sed -n 's/^cluster[[:space:]]*=[[:space:]]*"\([^"]*\)".*/\1/p' "$(config_file "${nodes[0]}")")
+  mkdir -p "$data" || fail "cannot make the data folder $data"
+  "$binary" certs init "$certs" --cluster "$cluster" "${options[@]}" >/dev/null ||
+    fail "no certificates could be made"
+  say "Made certificates in $certs"
+}
+
+# Writes the configuration of node $1 with its certificates.
+secure_config() {
+  local pair
+  pair="certificate = \"$certs/node$1.crt\"
+key = \"$certs/node$1.key\""
+  {
+    sed "s|^wrangler[[:space:]]*=[[:space:]]*\"|&$root/cluster/|" "cluster/node$1.toml"
+    printf '\n[tls.peers]\nca = "%s/ca.crt"\n%s\n\n[tls.clients]\n%s\n' "$certs" "$pair" "$pair"
+  } >"$data/node$1.toml"
+}
+
 # Starts node $1 in the background, free of this shell: a session of its own, no input, its output
 # in its log.
 spawn() {
@@ -211,6 +253,7 @@ start_nodes() {
     done
     for node in "$@"; do
       if ! runs "$node"; then
+        if secured; then secure_config "$node"; fi
         spawn "$node"
       elif paused "$node"; then
         signal "$node" CONT
@@ -270,8 +313,13 @@ voters() {
   printf '%s\n' "$count"
 }
 
+# Has the commands of tallykeep trust the nodes.
+trust() {
+  if secured; then export TALLYKEEP_CA=$certs/ca.crt; fi
+}
+
 start() {
-  local wanted=("$@") node missing=0 quorum=$((${#nodes[@]} / 2 + 1)) first
+  local wanted=("$@") node missing=0 quorum=$((${#nodes[@]} / 2 + 1)) first curl="curl -i"
   [ $# -gt 0 ] || wanted=("${nodes[@]}")
   for node in "${wanted[@]}"; do
     runs "$node" || missing=1
@@ -279,6 +327,8 @@ start() {
   if [ "$missing" = 1 ] || [ ! -x "$binary" ]; then
     build
   fi
+  if [ "$tls" = 1 ]; then make_certificates; fi
+  trust
   start_nodes "${wanted[@]}"
   if [ "$(voters)" -lt "$quorum" ]; then
     # No node can be ready, but one that cannot even open its port or its data is seen here.
@@ -292,13 +342,14 @@ start() {
     say "Node $1 is ready: $first"
     return 0
   fi
+  if secured; then curl="curl -i --cacert $certs/ca.crt"; fi
   cat <<READY
 Ready:
 $(for node in "${nodes[@]}"; do printf '  node %s   %s\n' "$node" "$(url "$node")"; done)
 Data and logs: $data
 
 Try:
-  curl -i $first/check -d '{"identifier":"user-123","config":{"requests":100,"windowMs":60000}}'
+  $curl $first/check -d '{"identifier":"user-123","config":{"requests":100,"windowMs":60000}}'
 READY
 }
 
@@ -386,6 +437,7 @@ resume() {
 
 status() {
   local node endpoints=() code=0
+  trust
   for node in "${nodes[@]}"; do
     endpoints+=(--endpoint "$(url "$node")")
   done
@@ -435,8 +487,14 @@ wipe() {
   done
   for node in "${nodes[@]}"; do
     rm -rf "$(data_folder "$node")" "$(log_file "$node")" "$(pid_file "$node")"
+    rm -f "$data/node$node.toml"
   done
   rm -f "$data/.start.lock"
+  # What --tls has made, and nothing else that somebody put there.
+  if secured; then
+    rm -f "$certs"/ca.{crt,key} "$certs"/node*.{crt,key}
+    rmdir "$certs" 2>/dev/null || true
+  fi
   # The folder itself only when nothing else is in it.
   rmdir "$data" 2>/dev/null || true
   say "Wiped: $data"
@@ -453,6 +511,14 @@ expect_arguments() {
 [ $# -gt 0 ] || misuse "no command"
 command=$1
 shift
+tls=0
+if [ "$command" = start ]; then
+  arguments=()
+  for argument in "$@"; do
+    if [ "$argument" = --tls ]; then tls=1; else arguments+=("$argument"); fi
+  done
+  set -- ${arguments[@]+"${arguments[@]}"}
+fi
 case $command in
   start | stop)
     expect_arguments $# 0 1

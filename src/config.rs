@@ -3,6 +3,8 @@
 //! Every setting has a visible default here or must be given. What is misspelt is refused and not
 //! ignored. Paths in the file are relative to the file.
 
+mod tls;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use crate::bindings::Bindings;
 use crate::limits;
 use crate::machine::{Keeping, VERSION_MAX, VERSION_MIN};
 use crate::peer::check_address;
+
+pub use tls::{CertificateFiles, PeerFiles, TlsSettings};
 
 /// The settings of one node.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -56,6 +60,12 @@ pub struct Settings {
     /// What may be kept in memory, and on disk.
     #[serde(default)]
     pub storage: StorageSettings,
+    /// The certificates of the two listeners; one that has none is not encrypted.
+    #[serde(default)]
+    pub tls: TlsSettings,
+    /// Listen where others than this machine can connect also without TLS.
+    #[serde(default)]
+    pub insecure: bool,
     /// All nodes of the cluster, this one included.
     pub nodes: Vec<Node>,
 }
@@ -169,6 +179,8 @@ impl Settings {
             idempotency: IdempotencySettings::default(),
             raft: RaftSettings::default(),
             storage: StorageSettings::default(),
+            tls: TlsSettings::default(),
+            insecure: false,
             nodes: vec![Node {
                 id: 1,
                 http: "127.0.0.1:7001".into(),
@@ -183,10 +195,17 @@ impl Settings {
         Self { data: data.unwrap_or(self.data), ..self }
     }
 
+    /// The same node, that listens also without TLS where anybody can connect, if `insecure`.
+    #[must_use]
+    pub fn with_insecure(self, insecure: bool) -> Self {
+        Self { insecure: insecure || self.insecure, ..self }
+    }
+
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let mut settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         settings.data = folder.join(&settings.data);
         settings.wrangler = settings.wrangler.map(|path| folder.join(path));
+        settings.tls.relative_to(folder);
         settings.validate()?;
         Ok(settings)
     }
@@ -214,6 +233,7 @@ impl Settings {
         self.idempotency.validate()?;
         self.raft.validate()?;
         self.storage.validate()?;
+        self.tls.validate(&self.cluster)?;
         self.validate_nodes()
     }
 
@@ -455,6 +475,9 @@ mod tests {
             ("idempotency = { keys_max = 1 }", "keys_max"),
             ("storage = { write_buffer_bytes = 1 }", "write_buffer_bytes"),
             ("storage = { block_cache_bytes = 1 }", "block_cache_bytes"),
+            ("tls = { clients = { certificate = \"a\" } }", "key"),
+            ("tls = { peers = { certificate = \"a\", key = \"b\" } }", "ca"),
+            ("tls = { clients = { certificate = \"a\", key = \"b\", ca = \"c\" } }", "ca"),
         ] {
             let said = refusal(more);
             assert!(said.contains(named), "{more}: {said}");

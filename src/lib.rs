@@ -13,12 +13,13 @@
 //! - [`peer`]: the wire between nodes
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
-//! Beside the rooms: [`archive`], [`bindings`], [`clock`], [`codec`], [`config`], [`descriptors`],
-//! [`error`], [`limits`], [`spreadsheet`], [`telemetry`].
+//! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`clock`], [`codec`], [`config`],
+//! [`descriptors`], [`error`], [`limits`], [`spreadsheet`], [`telemetry`], [`tls`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
 pub mod bindings;
+pub mod certs;
 pub mod client;
 pub mod clock;
 pub mod codec;
@@ -40,3 +41,4 @@ pub mod server;
 pub mod spreadsheet;
 pub mod storage;
 pub mod telemetry;
+pub mod tls;

@@ -82,7 +82,9 @@ pub const QUERIES_MAX: usize = 16;
 pub const CLIENT_CONNECTIONS_MAX: usize = 4096;
 /// File descriptors that clients' connections leave for the database's files and for peers.
 pub const DESCRIPTORS_RESERVED: usize = 1024;
-/// A connection on which no whole request head came within this time is closed.
+/// A connection on which the TLS handshake is not over within this time is closed.
+pub const CLIENT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which no whole request head came within this time, after its handshake, is closed.
 pub const CLIENT_FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which no further request head came within this time is closed. Longer than
 /// most clients keep an idle connection, so that it is they who close it.
@@ -192,10 +194,25 @@ pub const COMMIT_RIDE_TIMEOUT: Duration = Duration::from_millis(5);
 pub const LINK_QUEUE_MAX: usize = 1024;
 /// Connections that a node keeps from its peers.
 pub const PEER_CONNECTIONS_MAX: usize = 256;
+/// Of peers that are refused, and of nodes that refuse this one, the log tells once in so long.
+pub const PEER_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// One piece of a snapshot file on the wire.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
 /// Nodes of a cluster. Each more makes a majority larger, and so writes slower.
 pub const NODES_MAX: usize = 7;
+
+// --- certificates -----------------------------------------------------------------------------
+
+/// A file of certificates, or of a key.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// How often a node looks whether its certificates' files have changed.
+pub const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a node warns that a certificate is about to end: every day.
+pub const CERTIFICATE_WARN_INTERVAL_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a new node certificate is valid where nothing is said.
+pub const CERTIFICATE_DAYS_DEFAULT: u32 = 365;
+/// How long a new CA is valid.
+pub const CA_DAYS: u32 = 3652;
 
 // --- on disk ----------------------------------------------------------------------------------
 

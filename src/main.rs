@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use tallykeep::client::{backup, bench, import, members, replay, status};
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
-use tallykeep::{recover, restore, server};
+use tallykeep::{certs, recover, restore, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// For RocksDB too: it takes the place of the C library's. A check makes and frees a hundred small
@@ -37,6 +37,9 @@ enum Command {
         /// The node's data folder, instead of the one in the configuration.
         #[arg(long, value_name = "FOLDER")]
         data: Option<PathBuf>,
+        /// Listen where others than this machine can connect also without TLS.
+        #[arg(long)]
+        insecure: bool,
         /// How log lines on standard error look.
         #[arg(long, value_enum, default_value = "text")]
         log_format: LogFormat,
@@ -46,6 +49,11 @@ enum Command {
         /// Where the node keeps its data.
         #[arg(long, value_name = "FOLDER", default_value = ".tallykeep")]
         data: PathBuf,
+    },
+    /// Make and look at the certificates of a cluster.
+    Certs {
+        #[command(subcommand)]
+        command: certs::Command,
     },
     /// Send every line of a web server's access log through the cluster.
     Replay(replay::Args),
@@ -117,16 +125,19 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> ExitCode {
     match command {
-        Command::Serve { config, data, log_format } => {
+        Command::Serve { config, data, insecure, log_format } => {
             telemetry::init(log_format);
             match Settings::load(&config) {
-                Ok(settings) => serve(settings.with_data(data)).await,
+                Ok(settings) => serve(settings.with_data(data).with_insecure(insecure)).await,
                 Err(error) => fail(&error),
             }
         }
         Command::Dev { data } => {
             telemetry::init(LogFormat::Text);
             serve(Settings::dev(data)).await
+        }
+        Command::Certs { command } => {
+            certs::run(command).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
         Command::Replay(arguments) => {
             replay::run(arguments).await.unwrap_or_else(|error| fail(&error))

@@ -19,10 +19,11 @@ use crate::config::{self, Settings};
 use crate::descriptors;
 use crate::http::{self, Api};
 use crate::limits;
-use crate::peer::{self, Handler, Kind, Ordered, Reply, Tcp};
+use crate::peer::{self, Dial, Handler, Kind, Ordered, Reply, Tcp, TlsDial, TlsListener};
 use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings, Stores};
 use crate::storage::{LogStore, Restoring, Snapshots, StateOptions, StateStore};
+use crate::tls::{self, Clients, Contents, Peers, Watched};
 
 /// How long a stopping node tries to give leadership away.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -35,6 +36,26 @@ pub enum ServeError {
     /// The settings name a file that cannot be used.
     #[error("{0}")]
     Settings(#[from] crate::config::SettingsError),
+    /// Anybody could have connected to this node and read and changed what it keeps.
+    #[error(
+        "this node would listen for {whom} at {address} without TLS, where not only this machine can \
+         connect. Give it a certificate ([tls.{whom}], see docs/operations.md), have it listen on \
+         127.0.0.1, or let it with --insecure"
+    )]
+    Exposed {
+        /// Clients or peers.
+        whom: &'static str,
+        /// `host:port`
+        address: String,
+    },
+    /// A certificate cannot be used.
+    #[error("the certificate for {whom}: {source}")]
+    Tls {
+        /// Clients or peers.
+        whom: &'static str,
+        /// Why.
+        source: tls::Error,
+    },
     /// A listener could not be bound.
     #[error("cannot listen for {whom} on {address}: {source}")]
     Listen {
@@ -67,30 +88,50 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let bindings = settings.bindings()?;
+    check_exposed(&settings)?;
+    let secrets = Secrets::load(&settings)?;
     let connections_max = descriptors::raise();
     // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
     let clients = listen("clients", settings.http()).await?;
     let peers = listen("peers", settings.peer()).await?;
 
     let clock = Arc::new(SystemClock::new());
-    let node = open(&settings, clock).await.map_err(|source| data(&settings, source))?;
+    let dial: Arc<dyn Dial> = match &secrets.peers {
+        Some(peers) => Arc::new(TlsDial(peers.clone())),
+        None => Arc::new(Tcp),
+    };
+    let node =
+        open(&settings, clock.clone(), dial).await.map_err(|source| data(&settings, source))?;
     let proposals = propose::start(&node, settings.retention_ms, settings.idempotency.keeping());
 
     let answers = Arc::new(PeerRequests { node: node.clone(), leader: proposals.leader });
-    let listening = peer::listen(peers, settings.cluster.clone(), settings.id, answers);
+    let (cluster, id) = (settings.cluster.clone(), settings.id);
     let mut background = tokio::task::JoinSet::new();
-    background.spawn(listening);
+    match secrets.peers.clone() {
+        Some(tls) => {
+            background.spawn(peer::listen(TlsListener::new(peers, tls), cluster, id, answers))
+        }
+        None => background.spawn(peer::listen(peers, cluster, id, answers)),
+    };
+    let certificates: Vec<Arc<dyn Watched>> =
+        secrets.watched.iter().map(|(one, _)| one.clone()).collect();
+    if !secrets.watched.is_empty() {
+        background.spawn(tls::watch(secrets.watched, clock));
+    }
     let maintained = node.clone();
     background.spawn(async move { maintained.maintain().await });
     let joining = node.clone();
     let mut joined = tokio::spawn(async move { joining.join().await });
 
-    let api = Api::new(proposals.proposer, node.reads().clone(), node.clone(), bindings);
+    let api =
+        Api::new(proposals.proposer, node.reads().clone(), node.clone(), bindings, certificates);
     let (stop, stopping) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(clients, connections_max, http::router(api), async {
-        // Dropped or sent: both mean that it is time.
-        let _ = stopping.await;
-    }));
+    let router = http::router(api);
+    let serving =
+        tokio::spawn(http::serve(clients, secrets.clients, connections_max, router, async {
+            // Dropped or sent: both mean that it is time.
+            let _ = stopping.await;
+        }));
     tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
 
     let mut is_joined = false;
@@ -130,6 +171,46 @@ fn data(settings: &Settings, source: io::Error) -> ServeError {
     ServeError::Data { path: settings.data.display().to_string(), source }
 }
 
+/// Refuses to be open to everybody, or warns if it is so wanted.
+fn check_exposed(settings: &Settings) -> Result<(), ServeError> {
+    for (whom, address) in settings.exposed() {
+        if !settings.insecure {
+            return Err(ServeError::Exposed { whom, address: address.to_owned() });
+        }
+        tracing::warn!(address, "insecure: {whom} can connect from other machines without TLS");
+    }
+    Ok(())
+}
+
+/// The certificates of the two listeners.
+struct Secrets {
+    peers: Option<Arc<Peers>>,
+    clients: Option<Arc<Clients>>,
+    /// All of them, with what they were made of.
+    watched: Vec<(Arc<dyn Watched>, Contents)>,
+}
+
+impl Secrets {
+    fn load(settings: &Settings) -> Result<Self, ServeError> {
+        let refused = |whom| move |source| ServeError::Tls { whom, source };
+        let mut secrets = Self { peers: None, clients: None, watched: Vec::new() };
+        if let Some(files) = settings.tls.peers.clone() {
+            let (peers, contents) = Peers::load(files.into(), &settings.cluster, settings.id)
+                .map_err(refused("peers"))?;
+            let peers = Arc::new(peers);
+            secrets.watched.push((peers.clone(), contents));
+            secrets.peers = Some(peers);
+        }
+        if let Some(files) = settings.tls.clients.clone() {
+            let (clients, contents) = Clients::load(files.into()).map_err(refused("clients"))?;
+            let clients = Arc::new(clients);
+            secrets.watched.push((clients.clone(), contents));
+            secrets.clients = Some(clients);
+        }
+        Ok(secrets)
+    }
+}
+
 async fn listen(whom: &'static str, address: &str) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen {
         whom,
@@ -138,7 +219,11 @@ async fn listen(whom: &'static str, address: &str) -> Result<TcpListener, ServeE
     })
 }
 
-async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> {
+async fn open(
+    settings: &Settings,
+    clock: Arc<SystemClock>,
+    dial: Arc<dyn Dial>,
+) -> io::Result<Node> {
     let (log, state, snapshots) = open_stores(settings).await?;
     let raft = RaftSettings {
         cluster: settings.cluster.clone(),
@@ -152,7 +237,7 @@ async fn open(settings: &Settings, clock: Arc<SystemClock>) -> io::Result<Node> 
         disk_reserve_bytes: settings.storage.disk_reserve_bytes,
         version_max: settings.version_max,
     };
-    Node::start(raft, clock, Arc::new(Tcp), Arc::new(log), Arc::new(state), snapshots).await
+    Node::start(raft, clock, dial, Arc::new(log), Arc::new(state), snapshots).await
 }
 
 /// The nodes that the settings list.

@@ -10,19 +10,31 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("machine", &["codec", "limits"]),
     ("query", &["codec", "error", "limits", "machine", "spreadsheet"]),
     ("storage", &["codec", "limits", "machine", "query"]),
-    ("peer", &["codec", "limits"]),
+    ("tls", &["clock", "limits"]),
+    ("certs", &["clock", "limits", "tls"]),
+    ("peer", &["codec", "limits", "tls"]),
     (
         "raft",
         &["archive", "clock", "codec", "error", "limits", "machine", "peer", "query", "storage"],
     ),
     ("propose", &["codec", "error", "limits", "machine", "peer", "raft"]),
-    ("http", &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft"]),
-    ("client", &["archive", "limits", "spreadsheet"]),
+    (
+        "http",
+        &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft", "tls"],
+    ),
+    ("client", &["archive", "limits", "spreadsheet", "tls"]),
 ];
 
 /// Each library that one room hides from the others.
-const LIBRARIES: &[(&str, &str)] =
-    &[("axum", "http"), ("openraft", "raft"), ("rocksdb", "storage"), ("reqwest", "client")];
+const LIBRARIES: &[(&str, &str)] = &[
+    ("axum", "http"),
+    ("openraft", "raft"),
+    ("rcgen", "certs"),
+    ("reqwest", "client"),
+    ("rocksdb", "storage"),
+    ("rustls", "tls"),
+    ("x509_cert", "tls"),
+];
 
 /// What must not stand in the sources at all.
 const BANNED: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX"];

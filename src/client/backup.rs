@@ -61,7 +61,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let Args { file, force, json, endpoints } = args;
     let failed = |source| Error::Backup { path: file.clone(), source };
     check_free(&file, force).map_err(failed)?;
-    let cluster = Cluster::of_streams(endpoints.urls)?;
+    let cluster = Cluster::of_streams(&endpoints)?;
     let began = Instant::now();
     let partial = Partial::create(&file).map_err(failed)?;
     let saved = tokio::select! {

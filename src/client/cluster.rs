@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::Error;
+use super::{Endpoints, Error};
 use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_PAUSE, CLIENT_TIMEOUT, STREAM_STALL_TIMEOUT};
 
 /// Why a request has no answer, and what that says about its effect.
@@ -46,16 +46,16 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// A client of the nodes at `endpoints`, of which there is at least one.
-    pub(super) fn new(endpoints: Vec<Url>) -> Result<Self, Error> {
-        let http = builder().timeout(CLIENT_TIMEOUT).build()?;
-        Ok(Self { http, endpoints })
+    pub(super) fn new(endpoints: &Endpoints) -> Result<Self, Error> {
+        let http = builder(endpoints)?.timeout(CLIENT_TIMEOUT).build()?;
+        Ok(Self { http, endpoints: endpoints.urls.clone() })
     }
 
     /// The same, for answers that may take as long as they like, if only there is more of them every
     /// so often.
-    pub(super) fn of_streams(endpoints: Vec<Url>) -> Result<Self, Error> {
-        let http = builder().read_timeout(STREAM_STALL_TIMEOUT).build()?;
-        Ok(Self { http, endpoints })
+    pub(super) fn of_streams(endpoints: &Endpoints) -> Result<Self, Error> {
+        let http = builder(endpoints)?.read_timeout(STREAM_STALL_TIMEOUT).build()?;
+        Ok(Self { http, endpoints: endpoints.urls.clone() })
     }
 
     /// The nodes, in the order in which they were given.
@@ -148,13 +148,14 @@ impl Cluster {
     }
 }
 
-fn builder() -> ClientBuilder {
-    Client::builder()
+fn builder(endpoints: &Endpoints) -> Result<ClientBuilder, Error> {
+    Ok(Client::builder()
+        .tls_backend_preconfigured(endpoints.trust()?.for_reqwest())
         .connect_timeout(CLIENT_CONNECT_TIMEOUT)
         // A proxy between would lose the difference that `Fault` is about.
         .no_proxy()
         // And so would a retry made unseen.
-        .retry(reqwest::retry::never())
+        .retry(reqwest::retry::never()))
 }
 
 /// Whose turn it is to be asked: every node in order, with a pause after each round.

@@ -112,7 +112,7 @@ struct Changed {
 /// # Errors
 /// If a step was refused, or no node took it in time.
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
-    let cluster = Cluster::new(args.endpoints.urls)?;
+    let cluster = Cluster::new(&args.endpoints)?;
     let table = match &args.command {
         Command::List => statuses(&view(&cluster).await?.nodes),
         Command::Add(new) => {

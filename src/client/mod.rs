@@ -1,6 +1,6 @@
 //! The room of the commands that talk to a running cluster from outside, as any client does.
 //!
-//! It knows the HTTP API, `limits` and the formats of a backup and an export, and no other room: what it can do, a user can do.
+//! It knows the HTTP API, `limits`, `tls` and the formats of a backup and an export, and no other room: what it can do, a user can do.
 
 mod access_log;
 pub mod backup;
@@ -16,6 +16,8 @@ mod summary;
 mod wire;
 
 use std::path::PathBuf;
+
+use crate::tls::Trust;
 
 pub use backup::bar;
 use reqwest::Url;
@@ -41,6 +43,9 @@ pub enum Error {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(#[from] reqwest::Error),
+    /// The file of CAs cannot be used.
+    #[error("{0}")]
+    Ca(#[from] crate::tls::Error),
     /// A backup could not be written.
     #[error("{}: {source}", path.display())]
     Backup {
@@ -68,14 +73,34 @@ pub struct Endpoints {
         default_values = ["http://127.0.0.1:7001", "http://127.0.0.1:7002", "http://127.0.0.1:7003"]
     )]
     pub urls: Vec<Url>,
+    /// Take the nodes of https:// endpoints for what they say they are if a CA in this PEM file does;
+    /// without it, the system's CAs decide.
+    #[arg(long, global = true, value_name = "FILE", env = "TALLYKEEP_CA")]
+    pub ca: Option<PathBuf>,
 }
 
-/// Reads an endpoint: `http://host:port`, with nothing after it but perhaps a slash.
+impl Endpoints {
+    /// Whom to trust. The file is read, or the system asked, only if an endpoint speaks TLS.
+    ///
+    /// # Errors
+    /// If the file cannot be used, or the system trusts nobody.
+    pub(crate) fn trust(&self) -> Result<Trust, Error> {
+        match &self.ca {
+            _ if self.urls.iter().all(|url| url.scheme() != "https") => Ok(Trust::nobody()),
+            Some(path) => Ok(Trust::file(path)?),
+            None => Trust::system()
+                .map_err(|why| Error::Cluster(format!("{why}; name the cluster's CA with --ca"))),
+        }
+    }
+}
+
+/// Reads an endpoint: `http://host:port` or `https://host:port`, with nothing after it but perhaps a
+/// slash.
 fn endpoint(text: &str) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|error| format!("{error}; an example: http://127.0.0.1:7001"))?;
-    if url.scheme() != "http" || !url.has_host() {
-        return Err("an endpoint is like http://127.0.0.1:7001".into());
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() {
+        return Err("an endpoint is like http://127.0.0.1:7001 or https://127.0.0.1:7001".into());
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err("an endpoint is a host and a port, without a path".into());

@@ -53,7 +53,7 @@ impl Run {
     /// Connects, and learns where in the audit log this run begins: at the newest entry there is,
     /// since the cluster's clock never goes back and this machine's may differ from it.
     pub(super) async fn begin(args: &Args, lines: u64) -> Result<Self, Error> {
-        let cluster = Cluster::new(args.endpoints.urls.clone())?;
+        let cluster = Cluster::new(&args.endpoints)?;
         let entry_type = format!("{}_request", args.kind);
         let newest =
             Filter { r#type: &entry_type, ip: None, start_time: None, limit: 1, cursor: None };

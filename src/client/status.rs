@@ -51,7 +51,7 @@ struct Row {
 /// # Errors
 /// Only when no HTTP client can be made: a node that does not answer is a line of the table.
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
-    let cluster = Cluster::new(args.endpoints.urls)?;
+    let cluster = Cluster::new(&args.endpoints)?;
     let deadline = Instant::now() + Duration::from_secs(args.wait_ready.unwrap_or(0));
     let rows = loop {
         let rows = look(&cluster).await;

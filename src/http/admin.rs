@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use serde::Serialize;
 
 use super::body::Payload;
 use super::{Api, json_response};
 use crate::error::{Error, Result};
-use crate::raft::Change;
+use crate::raft::{Change, ClusterReport};
 
 /// `GET /healthz`: the process lives.
 pub(super) async fn healthz() -> Response {
@@ -21,10 +22,43 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response> {
     Ok(json_response(br#"{"status":"ready"}"#.as_slice()))
 }
 
-/// `GET /admin/cluster`: the cluster as this node sees it.
+/// `GET /admin/cluster`: the cluster as this node sees it, and the certificates that it uses itself.
 pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
-    let report = api.cluster.report().await;
+    let certificates = api.certificates.iter().map(|one| {
+        let expiry = one.expiry();
+        CertificateReport {
+            whom: one.whom(),
+            serial: expiry.serial,
+            not_after: expiry.certificate_ms,
+            ca_not_after: expiry.ca_ms,
+        }
+    });
+    let certificates = certificates.collect();
+    let report = Report { cluster: api.cluster.report().await, certificates };
     json_response(serde_json::to_vec(&report).expect("a report is JSON"))
+}
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    cluster: ClusterReport,
+    /// Empty on a node without TLS.
+    certificates: Vec<CertificateReport>,
+}
+
+/// A certificate in use.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateReport {
+    /// Whom it is shown to: `peers` or `clients`.
+    #[serde(rename = "for")]
+    whom: &'static str,
+    /// In hexadecimal.
+    serial: String,
+    /// When it expires, in ms since the Unix epoch.
+    not_after: u64,
+    /// When the CA expires whose certificates it takes from others; null if it asks for none.
+    ca_not_after: Option<u64>,
 }
 
 /// `POST /admin/members`: one step of a change of the cluster's members, see [`Change`]; gives the

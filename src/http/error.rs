@@ -106,10 +106,20 @@ pub(super) async fn no_method(method: Method, uri: Uri) -> Response {
 pub(super) fn too_many_connections() -> Vec<u8> {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let body = problem(status, "overloaded", "this node has as many connections as it takes");
+    on_the_wire(status, &format!("{RETRY_AFTER}: {RETRY_AFTER_SECONDS}\r\n"), body)
+}
+
+/// The answer, on the wire, to a connection that begins in the clear where TLS is spoken.
+pub(super) fn not_tls() -> Vec<u8> {
+    let status = StatusCode::BAD_REQUEST;
+    let detail = "this node speaks TLS here: its URL begins with https://";
+    on_the_wire(status, "", problem(status, "not_tls", detail))
+}
+
+fn on_the_wire(status: StatusCode, headers: &str, body: Vec<u8>) -> Vec<u8> {
     let head = format!(
-        "HTTP/1.1 {status}\r\n{CONTENT_TYPE}: application/problem+json\r\n\
-         {RETRY_AFTER}: {RETRY_AFTER_SECONDS}\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n",
+        "HTTP/1.1 {status}\r\n{CONTENT_TYPE}: application/problem+json\r\n{headers}\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
         body.len(),
     );
     [head.into_bytes(), body].concat()

@@ -40,6 +40,7 @@ use crate::bindings::Bindings;
 use crate::limits;
 use crate::propose::Proposer;
 use crate::raft::{Node, Reads};
+use crate::tls::Watched;
 
 pub use serve::serve;
 
@@ -53,6 +54,8 @@ pub struct Api {
     pub cluster: Node,
     /// The namespaces, by the names that clients have for them.
     pub bindings: Bindings,
+    /// The certificates that this node uses.
+    pub certificates: Vec<Arc<dyn Watched>>,
     /// A permit per page of `/query` that is being read.
     queries: Semaphore,
     /// A permit per export that is under way.
@@ -63,12 +66,19 @@ pub struct Api {
 
 impl Api {
     /// The routes' needs, with nothing under way.
-    pub fn new(proposer: Proposer, reads: Reads, cluster: Node, bindings: Bindings) -> Arc<Self> {
+    pub fn new(
+        proposer: Proposer,
+        reads: Reads,
+        cluster: Node,
+        bindings: Bindings,
+        certificates: Vec<Arc<dyn Watched>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             proposer,
             reads,
             cluster,
             bindings,
+            certificates,
             queries: Semaphore::new(limits::QUERIES_MAX),
             exports: Arc::new(Semaphore::new(limits::EXPORTS_MAX)),
             backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),

@@ -1,4 +1,4 @@
-//! Connections from clients: accepting, bounding and ending them.
+//! Connections from clients: accepting, bounding and ending them, over TLS or without.
 //!
 //! A stop is in three steps, so that it fails no request. At `shutdown` the listener is closed:
 //! whoever comes anew is refused, and knows that nothing was sent. Then, for
@@ -29,6 +29,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,31 +39,39 @@ use tokio_util::sync::CancellationToken;
 
 use super::{error, linger};
 use crate::limits;
+use crate::tls::{self, Clients};
 
 /// How long to wait before accepting again, when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves `router` on at most `connections_max` connections of `listener` until `shutdown` is ready,
-/// and then ends what is under way.
+/// Serves `router` on at most `connections_max` connections of `listener`, over TLS if there is `tls`,
+/// until `shutdown` is ready, and then ends what is under way.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Clients>>,
     connections_max: usize,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
-    let bounds = Bounds { connections_max, first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT };
-    serve_within(bounds, listener, router, shutdown).await;
+    let bounds = Bounds {
+        connections_max,
+        handshake: limits::CLIENT_HANDSHAKE_TIMEOUT,
+        first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
+    };
+    serve_within(bounds, listener, tls, router, shutdown).await;
 }
 
 /// The bounds that tests meet sooner than clients do.
 struct Bounds {
     connections_max: usize,
+    handshake: Duration,
     first_request: Duration,
 }
 
 async fn serve_within(
     bounds: Bounds,
     listener: TcpListener,
+    tls: Option<Arc<Clients>>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -70,9 +79,11 @@ async fn serve_within(
         free: Arc::new(Semaphore::new(bounds.connections_max)),
         full: false,
         connections: JoinSet::new(),
+        tls,
         server: Arc::new(Server {
             builder: builder(),
             service: TowerToHyperService::new(router),
+            handshake: bounds.handshake,
             first_request: bounds.first_request,
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -139,6 +150,8 @@ struct Door {
     /// Whether the last connection was turned away: that is logged when it begins.
     full: bool,
     connections: JoinSet<()>,
+    /// Without it, connections are not encrypted.
+    tls: Option<Arc<Clients>>,
     server: Arc<Server>,
 }
 
@@ -150,12 +163,18 @@ impl Door {
                 tracing::warn!("{most} connections are as many as this node takes: refusing more");
             }
             self.full = true;
-            // A courtesy: the client learns why, if its socket takes the answer at once.
-            let _ = stream.try_write(&error::too_many_connections());
+            if self.tls.is_none() {
+                // A courtesy: the client learns why, if its socket takes the answer at once.
+                let _ = stream.try_write(&error::too_many_connections());
+            }
             return;
         };
         self.full = false;
-        self.connections.spawn(Arc::clone(&self.server).connection(stream, permit));
+        let server = Arc::clone(&self.server);
+        match &self.tls {
+            None => self.connections.spawn(server.plain(stream, permit)),
+            Some(tls) => self.connections.spawn(server.secure(stream, Arc::clone(tls), permit)),
+        };
     }
 
     /// Closes `listener`, but admits whom the system has already connected: they may have sent a
@@ -176,6 +195,8 @@ impl Door {
 struct Server {
     builder: Builder<TokioExecutor>,
     service: TowerToHyperService<Router>,
+    /// How long a TLS handshake may take.
+    handshake: Duration,
     /// How long a connection's first request may take to come.
     first_request: Duration,
     /// Answers ask clients to close their connections.
@@ -187,18 +208,77 @@ struct Server {
 
 impl Server {
     /// One connection, from its first byte to its last.
-    async fn connection(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn plain(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a client's connection was gone at once: {error}");
             return;
         }
+        let (stream, returned) = linger::lend(stream);
+        self.connection(stream).await;
+        if let Ok(stream) = returned.await {
+            linger::close(stream).await;
+        }
+    }
+
+    /// The same, over TLS.
+    async fn secure(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        tls: Arc<Clients>,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let handshake = async {
+            stream.set_nodelay(true)?;
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if !tls::speaks_tls(first[0]) {
+                stream.write_all(&error::not_tls()).await?;
+                linger::close(stream).await;
+                return Err(io::Error::other("not TLS"));
+            }
+            let (stream, returned) = linger::lend(stream);
+            match tls.accept(stream).await {
+                Ok(stream) => Ok((stream, returned)),
+                Err(error) => {
+                    // The alert that says why is read by whoever reads to the end.
+                    if let Ok(stream) = returned.await {
+                        linger::close(stream).await;
+                    }
+                    Err(error)
+                }
+            }
+        };
+        // As long as nothing of a request can have come, a stop need not wait.
+        let accepted = select! {
+            accepted = timeout(self.handshake, handshake) => accepted,
+            () = self.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok(Ok((stream, returned))) => {
+                self.connection(stream).await;
+                if let Ok(stream) = returned.await {
+                    linger::close(stream).await;
+                }
+            }
+            Ok(Err(error)) => tracing::debug!("a client's TLS handshake failed: {error}"),
+            Err(_) => tracing::debug!("a client's TLS handshake took too long"),
+        }
+    }
+
+    /// What is said on a connection, until it is over; `stream` is dropped then.
+    async fn connection(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) {
         let heard = AtomicBool::new(false);
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
             let response = self.service.call(request);
-            let server = Arc::clone(&self);
+            let server = Arc::clone(self);
             async move {
                 let mut response = response.await?;
                 if closes && server.draining.load(Ordering::Relaxed) {
@@ -207,7 +287,6 @@ impl Server {
                 Ok::<_, Infallible>(response)
             }
         });
-        let (stream, returned) = linger::lend(stream);
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
         let ended = async {
             let mut serving = pin!(serving);
@@ -222,9 +301,6 @@ impl Server {
         };
         if let Err(error) = ended.await {
             tracing::debug!("a client's connection ended: {error}");
-        }
-        if let Ok(stream) = returned.await {
-            linger::close(stream).await;
         }
     }
 
@@ -291,7 +367,11 @@ mod tests {
     }
 
     async fn start(connections_max: usize, first_request: Duration) -> Running {
-        let bounds = Bounds { connections_max, first_request };
+        let bounds = Bounds { connections_max, handshake: first_request, first_request };
+        start_as(bounds, None).await
+    }
+
+    async fn start_as(bounds: Bounds, tls: Option<Arc<Clients>>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -319,7 +399,7 @@ mod tests {
             .route("/now", get(|| async { "now" }))
             .route("/slow", get(slow))
             .route("/broken", get(broken));
-        let server = tokio::spawn(serve_within(bounds, listener, router, stopped.map(|_| ())));
+        let server = tokio::spawn(serve_within(bounds, listener, tls, router, stopped.map(|_| ())));
         Running { address, asked, let_go, stop, server }
     }
 
@@ -441,5 +521,89 @@ mod tests {
         // As far as this goes, it might become HTTP/1 as well as HTTP/2.
         client.write_all(b"P").await.unwrap();
         assert_eq!(read_to_end(&mut client).await, "");
+    }
+
+    fn over_tls(handshake: Duration) -> (Bounds, Option<Arc<Clients>>, tls::Trust) {
+        let (clients, trust) = tls::tests::localhost();
+        (Bounds { connections_max: 10, handshake, first_request: LONG }, Some(clients), trust)
+    }
+
+    #[tokio::test]
+    async fn a_client_over_tls_is_served_and_told_of_the_end() {
+        let (bounds, clients, trust) = over_tls(LONG);
+        let running = start_as(bounds, clients).await;
+        let stream = TcpStream::connect(running.address).await.unwrap();
+        let mut client = trust.connect("127.0.0.1", stream).await.unwrap();
+        for _ in 0..2 {
+            client.write_all(ASK).await.unwrap();
+            let mut answer = vec![0; 1024];
+            let mut length = 0;
+            while !answer[..length].ends_with(b"now") {
+                length += client.read(&mut answer[length..]).await.unwrap();
+            }
+        }
+        running.stop.send(()).unwrap();
+        // A connection that was cut would be an error here.
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        drop(client);
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_speak_tls_is_told_that_it_has_to() {
+        let (bounds, clients, _) = over_tls(LONG);
+        let running = start_as(bounds, clients).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(ASK).await.unwrap();
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.contains("not_tls") && answer.contains("https://"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_end_is_not_waited_for() {
+        let (bounds, clients, _) = over_tls(Duration::from_millis(50));
+        let running = start_as(bounds, clients).await;
+        for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01"] {
+            let mut client = TcpStream::connect(running.address).await.unwrap();
+            client.write_all(begun).await.unwrap();
+            // Closed or reset, for what was sent was not read to its end.
+            let ended = client.read(&mut [0]).await;
+            assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        }
+        running.stop.send(()).unwrap();
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_a_handshake() {
+        let (bounds, clients, _) = over_tls(LONG);
+        let running = start_as(bounds, clients).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(b"\x16").await.unwrap();
+        running.stop.send(()).unwrap();
+        running.server.await.unwrap();
+        assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_over_tls_is_closed_and_room_is_given_again() {
+        let (bounds, clients, trust) = over_tls(LONG);
+        let running = start_as(Bounds { connections_max: 1, ..bounds }, clients).await;
+        // Its handshake alone takes the place.
+        let mut first = TcpStream::connect(running.address).await.unwrap();
+        first.write_all(b"\x16").await.unwrap();
+        let mut second = TcpStream::connect(running.address).await.unwrap();
+        assert!(matches!(second.read(&mut [0]).await, Ok(0) | Err(_)));
+        drop(first);
+        loop {
+            let next = TcpStream::connect(running.address).await.unwrap();
+            let Ok(mut next) = trust.connect("127.0.0.1", next).await else { continue };
+            next.write_all(ASK).await.unwrap();
+            let mut answer = [0; 12];
+            next.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            break;
+        }
     }
 }

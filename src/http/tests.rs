@@ -66,7 +66,7 @@ async fn ask(method: Method, path: &str, body: impl Into<Body>) -> Response {
     let node = lonely_node(dir.path()).await;
     let proposals = propose::start(&node, 1_000, Keeping::default());
     let bindings = Bindings::default_for("script");
-    let api = Api::new(proposals.proposer, node.reads().clone(), node, bindings);
+    let api = Api::new(proposals.proposer, node.reads().clone(), node, bindings, Vec::new());
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
     router(api).oneshot(request).await.unwrap()
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+use super::complaint::Complaint;
 use super::{Connection, Dial, Hello, Kind, REPLY_DONE, framed, widen};
 use crate::codec;
 use crate::limits;
@@ -76,11 +77,12 @@ async fn run(
     silence: Duration,
     mut waiting: mpsc::Receiver<Call>,
 ) {
+    let strangers = Complaint::default();
     while let Some(first) = waiting.recv().await {
         if first.reply.is_closed() {
             continue;
         }
-        match timeout(CONNECT_TIMEOUT, connect(&*dial, &address, &hello)).await {
+        match timeout(CONNECT_TIMEOUT, connect(&*dial, &address, &hello, &strangers)).await {
             Ok(Ok(connection)) => converse(connection, silence, first, &mut waiting).await,
             failed => {
                 let error = match failed {
@@ -106,11 +108,19 @@ async fn connect(
     dial: &dyn Dial,
     address: &str,
     hello: &Hello,
+    strangers: &Complaint,
 ) -> io::Result<Framed<Box<dyn Connection>, LengthDelimitedCodec>> {
     let unreached = |error: io::Error| {
+        // A peer that is away comes back. One whose certificate is no good, or that takes this
+        // node's for none, does not.
+        if error.kind() == io::ErrorKind::InvalidData
+            && let Some(left_out) = strangers.due()
+        {
+            tracing::warn!(peer = hello.to, address, %error, left_out, "a peer that is none");
+        }
         io::Error::new(io::ErrorKind::ConnectionRefused, format!("cannot reach peer: {error}"))
     };
-    let mut connection = framed(dial.dial(address).await.map_err(unreached)?);
+    let mut connection = framed(dial.dial(hello.to, address).await.map_err(unreached)?);
     connection.send(Bytes::from(codec::encode(hello))).await.map_err(unreached)?;
     let welcome = match connection.next().await {
         Some(frame) => frame.map_err(unreached)?,

@@ -8,13 +8,16 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Accept, Connection, Hello, Kind, PROTOCOL, REPLY_DONE, REPLY_FAILED, framed, widen};
+use super::complaint::Complaint;
+use super::{
+    Accept, Caller, Connection, Hello, Kind, PROTOCOL, REPLY_DONE, REPLY_FAILED, framed, widen,
+};
 use crate::codec;
 use crate::limits;
 
-/// How long a caller may take to greet.
+/// How long a caller may take to greet, its TLS handshake included.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing came for this long is closed; a link makes another when it needs it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -68,12 +71,13 @@ pub async fn listen(
     handler: Arc<dyn Handler>,
 ) {
     let places = Arc::new(Semaphore::new(limits::PEER_CONNECTIONS_MAX));
+    let refusals = Arc::new(Complaint::default());
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
-        let connection = match listener.accept().await {
-            Ok(connection) => connection,
+        let arrival = match listener.accept().await {
+            Ok(arrival) => arrival,
             Err(error) => {
                 // Out of descriptors, most likely: others may be closed soon.
                 tracing::warn!(%error, "cannot accept a peer");
@@ -81,31 +85,57 @@ pub async fn listen(
                 continue;
             }
         };
-        let (cluster, handler) = (cluster.clone(), handler.clone());
+        let (cluster, handler, refusals) = (cluster.clone(), handler.clone(), refusals.clone());
         connections.spawn(async move {
-            if let Err(error) = converse(connection, &cluster, id, handler).await {
-                tracing::debug!(%error, "a peer's connection ended");
+            let deadline = Instant::now() + HELLO_TIMEOUT;
+            match timeout_at(deadline, arrival).await {
+                Ok(Ok((connection, caller))) => {
+                    let here = Here { cluster: &cluster, id, refusals: &refusals };
+                    if let Err(error) = converse(connection, caller, deadline, here, handler).await
+                    {
+                        tracing::debug!(%error, "a peer's connection ended");
+                    }
+                }
+                Ok(Err(error)) => complain(&refusals, None, &error.to_string()),
+                Err(_) => complain(&refusals, None, "no TLS handshake in time"),
             }
             drop(place);
         });
     }
 }
 
+/// Says that somebody was refused, if it was not said of others just now: anybody can cause it.
+fn complain(refusals: &Complaint, from: Option<u64>, refusal: &str) {
+    if let Some(left_out) = refusals.due() {
+        tracing::warn!(from, refusal, left_out, "refused a peer");
+    }
+}
+
+/// What callers find.
+struct Here<'a> {
+    cluster: &'a str,
+    id: u64,
+    refusals: &'a Complaint,
+}
+
 async fn converse(
     connection: impl Connection,
-    cluster: &str,
-    id: u64,
+    caller: Caller,
+    deadline: Instant,
+    here: Here<'_>,
     handler: Arc<dyn Handler>,
 ) -> io::Result<()> {
     let mut connection = framed(connection);
-    let Ok(Some(frame)) = timeout(HELLO_TIMEOUT, connection.next()).await else { return Ok(()) };
+    let Ok(Some(frame)) = timeout_at(deadline, connection.next()).await else { return Ok(()) };
     let hello: Hello = codec::decode(&frame?)?;
-    let welcome = admit(&hello, cluster, id);
+    let welcome = admit(&hello, &caller, here.cluster, here.id);
     connection.send(Bytes::from(codec::encode(&welcome))).await?;
     if let Err(refusal) = welcome {
-        tracing::warn!(from = hello.from, refusal, "refused a peer");
+        complain(here.refusals, Some(hello.from), &refusal);
         return Ok(());
     }
+    // What it has proved is of no more use, and a connection lives long.
+    drop(caller);
     widen(&mut connection);
 
     let (mut sink, mut stream) = connection.split();
@@ -166,7 +196,10 @@ async fn converse(
     tokio::select! { ended = read => ended, ended = write => ended }
 }
 
-fn admit(hello: &Hello, cluster: &str, id: u64) -> Result<(), String> {
+fn admit(hello: &Hello, caller: &Caller, cluster: &str, id: u64) -> Result<(), String> {
+    caller
+        .is_node(hello.from)
+        .map_err(|why| format!("not proved to be node {}: {why}", hello.from))?;
     if hello.protocol != PROTOCOL {
         return Err(format!("protocol {} here, {} there", PROTOCOL, hello.protocol));
     }

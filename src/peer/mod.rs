@@ -2,13 +2,16 @@
 //!
 //! A frame is `length (4) ‖ request id (8) ‖ kind (1) ‖ payload`, numbers big-endian. A connection
 //! starts with a [`Hello`] that says which cluster and which node it is for, so that nodes of two
-//! clusters, or a node at another's address, never talk past each other. Requests of one
-//! connection are answered in any order, but for appends, which keep theirs.
+//! clusters, or a node at another's address, never talk past each other. Over TLS it is believed only
+//! as far as the certificates of both sides bear it out. Requests of one connection are answered in
+//! any order, but for appends, which keep theirs.
 //!
 //! This room carries bytes. What they mean is said in `raft/` and `propose/`.
 
+mod complaint;
 mod link;
 mod listen;
+mod secure;
 mod transport;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +19,8 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 pub use link::Link;
 pub use listen::{Handler, Ordered, Reply, listen};
-pub use transport::{Accept, Connection, Dial, Tcp};
+pub use secure::{TlsDial, TlsListener};
+pub use transport::{Accept, Caller, Connection, Dial, Tcp};
 
 use crate::limits;
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use reqwest::header::HeaderMap;
 use reqwest::{Body, Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use tallykeep::tls::Trust;
 
 /// Longer than any request may take inside the cluster.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -23,7 +24,13 @@ pub struct Api {
 impl Api {
     /// A client of the nodes at `urls`, the first of which has the id 1.
     pub fn new(urls: Vec<String>) -> Self {
+        Self::trusting(&Trust::nobody(), urls)
+    }
+
+    /// The same, for nodes that may speak TLS.
+    pub fn trusting(trust: &Trust, urls: Vec<String>) -> Self {
         let client = Client::builder()
+            .tls_backend_preconfigured(trust.for_reqwest())
             .timeout(TIMEOUT)
             .no_proxy()
             // A node that stops closes idle connections, and whoever sends on one at that moment cannot

@@ -22,11 +22,12 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
+use tallykeep::tls::Trust;
 use tempfile::TempDir;
 
 pub use api::{Answer, Api, check_body, iso, now_ms};
 pub use load::{Failure, Load, Record, Why};
-pub use node::{Exit, run, run_with};
+pub use node::{Exit, run, run_to_end, run_with};
 pub use ports::{Ports, is_free};
 pub use wait::wait_until;
 
@@ -43,11 +44,13 @@ pub struct Setup {
     pub spares: u64,
     /// Further lines at the top of each node's configuration.
     pub settings: String,
+    /// Whether nodes speak TLS, with certificates in the folder `certs`; spares have some too.
+    pub tls: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 3, spares: 0, settings: String::new() }
+        Self { nodes: 3, spares: 0, settings: String::new(), tls: false }
     }
 }
 
@@ -56,6 +59,23 @@ impl Setup {
     pub fn with(settings: &str) -> Self {
         Self { settings: settings.to_owned(), ..Self::default() }
     }
+}
+
+/// What a node's configuration says of its certificates.
+fn tls_settings(id: u64) -> String {
+    let pair = format!("certificate = \"certs/node{id}.crt\"\nkey = \"certs/node{id}.key\"\n");
+    format!("[tls.peers]\nca = \"certs/ca.crt\"\n{pair}[tls.clients]\n{pair}")
+}
+
+/// Makes a CA in `folder`, and certificates for nodes from 1, by `tallykeep certs init`.
+pub fn make_certificates(folder: &Path, nodes: u64) {
+    let folder = folder.to_str().expect("a path of UTF-8");
+    let mut arguments: Vec<String> =
+        ["certs", "init", folder, "--cluster", CLUSTER].map(String::from).to_vec();
+    for id in 1..=nodes {
+        arguments.extend(["--node".to_owned(), format!("{id}=127.0.0.1")]);
+    }
+    run_to_end(&arguments);
 }
 
 /// Nodes that know each other; see the module's documentation.
@@ -125,11 +145,22 @@ impl TestCluster {
                 // A spare knows the first nodes and itself.
                 let listed = members.iter().filter(|(one, _)| *one <= setup.nodes || *one == id);
                 text.extend(listed.map(|(_, lines)| lines.as_str()));
+                if setup.tls {
+                    text.push_str(&tls_settings(id));
+                }
                 Node::new(id, dir.path(), &text)
             })
             .collect();
-        let urls = addresses.iter().map(|(http, _)| format!("http://{http}")).collect();
-        let (spares, api) = (setup.spares, Api::new(urls));
+        let scheme = if setup.tls { "https" } else { "http" };
+        let urls = addresses.iter().map(|(http, _)| format!("{scheme}://{http}")).collect();
+        let trust = if setup.tls {
+            let folder = dir.path().join("certs");
+            make_certificates(&folder, setup.nodes + setup.spares);
+            Trust::file(&folder.join("ca.crt")).expect("a CA")
+        } else {
+            Trust::nobody()
+        };
+        let (spares, api) = (setup.spares, Api::trusting(&trust, urls));
         Self { nodes, spares, addresses, api, dir, _ports: ports }
     }
 
@@ -187,6 +218,16 @@ impl TestCluster {
     /// The same, with these variables in its environment.
     pub fn restart_with(&mut self, id: u64, environment: &[(&str, &OsStr)]) {
         self.node(id).start(environment);
+    }
+
+    /// Has a node look at its certificates' files at once: SIGHUP.
+    pub fn hang_up(&self, id: u64) {
+        self.nodes[Self::index(id)].signal("HUP");
+    }
+
+    /// The address at which a node listens for its peers.
+    pub fn peer_address(&self, id: u64) -> &str {
+        &self.addresses[Self::index(id)].1
     }
 
     /// How a node's process ended, if it has: it is then to be killed before it is started again.

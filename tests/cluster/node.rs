@@ -120,7 +120,7 @@ impl Node {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let pid = self.process().to_string();
         // The shell's own `kill`: not every machine has one as a program.
         let script = "kill -s \"$1\" \"$2\"";
@@ -133,6 +133,7 @@ impl Node {
 fn tallykeep() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallykeep"));
     command
+        .env_remove("TALLYKEEP_CA")
         .env_remove("TALLYKEEP_DATA")
         .env_remove("TALLYKEEP_ENDPOINT")
         .env_remove("TALLYKEEP_LOG")
@@ -146,6 +147,14 @@ fn tallykeep() -> Command {
 pub struct Exit {
     child: Child,
     dir: tempfile::TempDir,
+}
+
+/// Runs the binary with these arguments, which has to succeed; gives its standard output.
+pub fn run_to_end<S: AsRef<OsStr>>(arguments: &[S]) -> String {
+    let output = tallykeep().args(arguments).output().expect("the built binary starts");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    String::from_utf8(output.stdout).expect("output is UTF-8")
 }
 
 /// Starts the binary with these arguments.

@@ -4,6 +4,7 @@
 //! cut arrives when the cut is over, unless the connection is broken or given up before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::{Ready, ready};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rand::Rng;
 use rand::rngs::StdRng;
-use tallykeep::peer::{Accept, Connection, Dial};
+use tallykeep::peer::{Accept, Caller, Connection, Dial};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -178,7 +179,7 @@ pub struct Dialer {
 }
 
 impl Dial for Dialer {
-    fn dial(&self, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+    fn dial(&self, _: u64, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
         let (network, from, life) = (self.network.clone(), self.node, self.life.clone());
         let to =
             address.strip_prefix("node-").and_then(|rest| rest.split(':').next()?.parse().ok());
@@ -207,10 +208,11 @@ pub struct Listener {
 
 impl Accept for Listener {
     type Connection = End;
+    type Arrival = Ready<io::Result<(End, Caller)>>;
 
-    async fn accept(&mut self) -> io::Result<End> {
+    async fn accept(&mut self) -> io::Result<Self::Arrival> {
         match self.taken.recv().await {
-            Some(end) => Ok(end.of(self.life.clone())),
+            Some(end) => Ok(ready(Ok((end.of(self.life.clone()), Caller::Unproved)))),
             // The process was killed, and another may listen in its place.
             None => std::future::pending().await,
         }

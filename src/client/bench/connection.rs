@@ -1,4 +1,4 @@
-//! One kept HTTP/1.1 connection to a node, with one request under way at a time.
+//! One kept HTTP/1.1 connection to a node, with one request under way at a time, over TLS or without.
 //!
 //! Written by hand over [`httparse`], for a load generator must cost little beside what it loads:
 //! a request is a `write`, an answer is a `read`, and nothing is allocated in between. It
@@ -7,11 +7,12 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::limits::{BENCH_ANSWER_BYTES_MAX, CLIENT_CONNECT_TIMEOUT, CLIENT_TIMEOUT};
+use crate::tls::{Trust, TrustedStream};
 
 /// Headers of an answer that are looked at.
 const HEADERS_MAX: usize = 32;
@@ -45,8 +46,13 @@ pub(super) struct Answer<'a> {
 
 /// An open connection.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<TrustedStream<TcpStream>>),
 }
 
 /// What the head of an answer says.
@@ -61,13 +67,20 @@ struct Head {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects; over TLS if there is somebody to trust, who has to say that it is `host`.
     ///
     /// # Errors
     /// What the system said; `TimedOut` after [`CLIENT_CONNECT_TIMEOUT`].
-    pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = timeout(CLIENT_CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
+    pub(super) async fn open(address: SocketAddr, tls: Option<(&Trust, &str)>) -> io::Result<Self> {
+        let connect = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok::<_, io::Error>(match tls {
+                None => Stream::Plain(stream),
+                Some((trust, host)) => Stream::Secure(trust.connect(host, stream).await?.into()),
+            })
+        };
+        let stream = timeout(CLIENT_CONNECT_TIMEOUT, connect).await??;
         Ok(Self { stream, received: Vec::new() })
     }
 
@@ -85,24 +98,36 @@ impl Connection {
 
     async fn exchange_patiently(&mut self, request: &[u8]) -> Result<Head, Broken> {
         self.received.clear();
-        self.stream.write_all(request).await?;
-        let mut head = None;
-        loop {
-            let whole_len = head.as_ref().map_or(0, |head: &Head| head.whole_len);
-            let missing = whole_len.saturating_sub(self.received.len());
-            self.received.reserve(missing.max(READ_BYTES));
-            if self.stream.read_buf(&mut self.received).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        match &mut self.stream {
+            Stream::Plain(stream) => exchange(stream, &mut self.received, request).await,
+            Stream::Secure(stream) => exchange(&mut **stream, &mut self.received, request).await,
+        }
+    }
+}
+
+async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    received: &mut Vec<u8>,
+    request: &[u8],
+) -> Result<Head, Broken> {
+    stream.write_all(request).await?;
+    stream.flush().await?;
+    let mut head = None;
+    loop {
+        let whole_len = head.as_ref().map_or(0, |head: &Head| head.whole_len);
+        let missing = whole_len.saturating_sub(received.len());
+        received.reserve(missing.max(READ_BYTES));
+        if stream.read_buf(received).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        if head.is_none() {
+            head = parse(received)?;
+        }
+        if let Some(head) = head.take_if(|head| head.whole_len <= received.len()) {
+            if head.whole_len < received.len() {
+                return Err(Broken::Malformed("more bytes than its length"));
             }
-            if head.is_none() {
-                head = parse(&self.received)?;
-            }
-            if let Some(head) = head.take_if(|head| head.whole_len <= self.received.len()) {
-                if head.whole_len < self.received.len() {
-                    return Err(Broken::Malformed("more bytes than its length"));
-                }
-                return Ok(head);
-            }
+            return Ok(head);
         }
     }
 }
@@ -185,7 +210,7 @@ mod tests {
                 }
             }
         });
-        Connection::open(address).await.unwrap()
+        Connection::open(address, None).await.unwrap()
     }
 
     #[tokio::test]

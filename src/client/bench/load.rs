@@ -4,6 +4,7 @@
 //! same machine answer. So nothing here is locked, and the nodes have the other cores.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -12,7 +13,6 @@ use futures_util::future::join_all;
 use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use reqwest::Url;
 use tokio::net::lookup_host;
 use tokio::time::sleep;
 
@@ -26,14 +26,24 @@ use super::mix::Operation;
 use super::pace::Pace;
 use super::request::{self, Composer, Subject};
 use super::summary::{Identifiers, ScheduleSummary, Summary};
-use crate::client::Error;
+use crate::client::{Endpoints, Error};
 use crate::limits::{BENCH_PATIENCE, CLIENT_PAUSE, WINDOW_MS_MAX};
+use crate::tls::Trust;
 
 /// A node, as a connection to it needs it.
 struct Node {
     /// What the `Host` header says.
     host: String,
     address: SocketAddr,
+    /// Over TLS: whom to trust, and the name that the node has to prove.
+    tls: Option<(Trust, String)>,
+}
+
+impl Node {
+    async fn open(&self) -> io::Result<Connection> {
+        let tls = self.tls.as_ref().map(|(trust, name)| (trust, name.as_str()));
+        Connection::open(self.address, tls).await
+    }
 }
 
 /// One run under way.
@@ -52,11 +62,11 @@ pub(super) async fn run(
     done: &AtomicU64,
     bar: &ProgressBar,
 ) -> Result<Summary, Error> {
-    let nodes = nodes(&args.endpoints.urls).await?;
+    let nodes = nodes(&args.endpoints).await?;
     let mut connections = Vec::with_capacity(args.connections);
     // One after the other: a node's queue of connections that it has not accepted yet is short.
     for node in nodes.iter().cycle().take(args.connections) {
-        let connection = Connection::open(node.address).await.map_err(|error| {
+        let connection = node.open().await.map_err(|error| {
             Error::Cluster(format!("no node can be connected to at {}: {error}", node.host))
         })?;
         connections.push((node, connection));
@@ -112,7 +122,7 @@ impl Load<'_> {
     async fn reconnect(&self, node: &Node) -> Option<Connection> {
         let since = Instant::now();
         while !self.pace.is_over() && since.elapsed() < BENCH_PATIENCE {
-            match Connection::open(node.address).await {
+            match node.open().await {
                 Ok(connection) => return Some(connection),
                 Err(_) => sleep(CLIENT_PAUSE).await,
             }
@@ -151,14 +161,16 @@ impl Load<'_> {
 }
 
 /// The nodes at the endpoints, names resolved.
-async fn nodes(urls: &[Url]) -> Result<Vec<Node>, Error> {
-    let mut nodes = Vec::with_capacity(urls.len());
-    for url in urls {
-        let host = url.host_str().unwrap_or_default();
-        let host = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+async fn nodes(endpoints: &Endpoints) -> Result<Vec<Node>, Error> {
+    let trust = endpoints.trust()?;
+    let mut nodes = Vec::with_capacity(endpoints.urls.len());
+    for url in &endpoints.urls {
+        let name = url.host_str().unwrap_or_default();
+        let tls = (url.scheme() == "https").then(|| (trust.clone(), name.to_owned()));
+        let host = format!("{name}:{}", url.port_or_known_default().unwrap_or(80));
         let address = lookup_host(&host).await.ok().and_then(|mut addresses| addresses.next());
         let address = address.ok_or_else(|| Error::Cluster(format!("{host} has no address")))?;
-        nodes.push(Node { host, address });
+        nodes.push(Node { host, address, tls });
     }
     Ok(nodes)
 }

@@ -88,7 +88,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
 pub async fn import(args: Args) -> Result<Summary, Error> {
     let failed = |source| Error::File { path: args.file.clone(), source };
     let began = Instant::now();
-    let cluster = Cluster::new(args.endpoints.urls.clone())?;
+    let cluster = Cluster::new(&args.endpoints)?;
 
     let (input, bytes) = open(&args.file).map_err(failed)?;
     let bar = bar("{bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}", bytes);
