@@ -24,7 +24,8 @@ pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod config;
-pub mod descriptors;
+pub mod deleted;
+mod descriptors;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;

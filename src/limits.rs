@@ -107,6 +107,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of that, what is left for the answer's own way back: trying ends so much earlier, so that what is
 /// known of a request's fate is told, and not that its time was up.
 pub const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// How long a request that needs commands of a later version waits for them, as long as no node is known
+/// that holds them back: a cluster that has just begun has them within a second.
+pub const VERSION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that wait on a node to be sent to the leader.
 pub const PROPOSAL_QUEUE_MAX: usize = 16 * 1024;
 /// Bytes of commands that wait on a node to be sent to the leader.
@@ -167,6 +170,8 @@ pub const KEY_RETENTION_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 /// Answers that idempotency keys keep where the configuration says nothing: about 150 bytes of disk
 /// each.
 pub const KEY_ANSWERS_MAX_DEFAULT: u64 = 10_000_000;
+/// Policies of all bindings together. Part of what commands mean: another number is another version.
+pub const POLICIES_MAX: u64 = 1000;
 /// Retention of audit entries where the configuration says nothing: 30 days.
 pub const RETENTION_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallykeep::client::{backup, bench, import, members, replay, status};
+use tallykeep::client::{backup, bench, import, members, policy, replay, status};
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
 use tallykeep::{certs, recover, restore, server};
@@ -49,6 +49,15 @@ enum Command {
         /// Where the node keeps its data.
         #[arg(long, value_name = "FOLDER", default_value = ".tallykeep")]
         data: PathBuf,
+        /// A wrangler.toml whose bindings are served, instead of the guide's two.
+        #[arg(long, value_name = "FILE")]
+        wrangler: Option<PathBuf>,
+        /// The environment of that file whose bindings are served, instead of its top level.
+        #[arg(long = "env", value_name = "NAME", requires = "wrangler")]
+        environment: Option<String>,
+        /// Leave what is there of a class that a migration takes away out of reach.
+        #[arg(long = "abandon-class", value_name = "NAME", requires = "wrangler")]
+        abandoned_classes: Vec<String>,
     },
     /// Make and look at the certificates of a cluster.
     Certs {
@@ -66,6 +75,8 @@ enum Command {
     Status(status::Args),
     /// Show or change which nodes belong to the cluster.
     Members(members::Args),
+    /// Show or change the limits that checks without a limit go by.
+    Policy(policy::Args),
     /// Take the entries of an export over, with their ids and times.
     ///
     /// Each goes into the audit log's shard of its own day. Run again, it changes nothing. See
@@ -132,9 +143,10 @@ async fn run(command: Command) -> ExitCode {
                 Err(error) => fail(&error),
             }
         }
-        Command::Dev { data } => {
+        Command::Dev { data, wrangler, environment, abandoned_classes } => {
             telemetry::init(LogFormat::Text);
-            serve(Settings::dev(data)).await
+            let settings = Settings::dev(data);
+            serve(settings.with_wrangler(wrangler, environment, abandoned_classes)).await
         }
         Command::Certs { command } => {
             certs::run(command).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
@@ -150,6 +162,9 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Members(arguments) => {
             members::run(arguments).await.unwrap_or_else(|error| fail(&error))
+        }
+        Command::Policy(arguments) => {
+            policy::run(arguments).await.unwrap_or_else(|error| fail(&error))
         }
         Command::Import(arguments) => {
             import::run(arguments).await.unwrap_or_else(|error| fail(&error))

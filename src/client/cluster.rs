@@ -71,7 +71,21 @@ impl Cluster {
         path: &str,
         body: Option<&B>,
     ) -> Result<Answer, Fault> {
-        let mut request = self.http.request(method, self.url(turn, path));
+        self.send_with(turn, method, path, "", body).await
+    }
+
+    /// The same, to a path with a query string, if that is not empty.
+    pub(super) async fn send_with<B: Serialize>(
+        &self,
+        turn: usize,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<&B>,
+    ) -> Result<Answer, Fault> {
+        let mut url = self.url(turn, path);
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }

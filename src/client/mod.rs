@@ -9,6 +9,7 @@ mod cluster;
 pub mod import;
 mod ledger;
 pub mod members;
+pub mod policy;
 pub mod replay;
 mod run;
 pub mod status;

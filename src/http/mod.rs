@@ -19,6 +19,7 @@ pub(crate) mod json;
 mod linger;
 pub(crate) mod objects;
 pub(crate) mod parameters;
+mod policies;
 mod serve;
 mod stream;
 #[cfg(test)]
@@ -115,6 +116,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/admin/hash", get(admin::hash))
         .route("/admin/import", post(import::import))
         .route("/admin/members", post(admin::members))
+        .route("/admin/policies", get(policies::list))
+        .route(
+            "/admin/policies/{type}",
+            get(policies::show).put(policies::put).delete(policies::delete),
+        )
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         .with_state(api)

@@ -11,7 +11,8 @@ export interface LimitOptions {
   env: RateLimiterEnv;
   /** The first part of the limiter's name, `type:identifier`. */
   type: string;
-  config: RateLimitConfig;
+  /** Without it the limit is the policy that the cluster keeps for `type`. */
+  config?: RateLimitConfig;
 }
 
 /**
@@ -20,7 +21,7 @@ export interface LimitOptions {
  */
 export function limiter({ env, type, config }: LimitOptions) {
   checkType(type);
-  checkConfig(config);
+  if (config !== undefined) checkConfig(config);
   if (typeof env !== "object" || env === null) throw new TypeError("env must have a RATE_LIMITER");
   return async (identifier: string | undefined, own: RateLimiterEnv = env) => {
     const result = await checkRateLimit(own, identifier ?? "unknown", type, config);

@@ -36,6 +36,27 @@ test("the guide's sample: two requests are allowed, the third is not", async (t)
   assert.equal(root.status, 429);
 });
 
+test("without a config the limit is the policy of the type", async (t) => {
+  const cluster = await startCluster(t);
+  const [endpoint] = cluster.endpoints;
+  const env = durableObjects({ endpoints: [endpoint] });
+  const failures = errors(t);
+  // Without a policy nothing can be decided, and it fails open.
+  assert.equal((await checkRateLimit(env, "1.2.3.4", "wix")).allowed, true);
+  assert.match(`${failures()[0][1]}`, /no policy is stored for the type \"wix\"/);
+  const stored = await fetch(`${endpoint}/admin/policies/wix`, {
+    method: "PUT",
+    body: JSON.stringify({ requests: 1, windowMs: 60_000 }),
+  });
+  assert.equal(stored.status, 200);
+  const results = [];
+  for (let call = 0; call < 2; call++) results.push(await checkRateLimit(env, "1.2.3.4", "wix"));
+  assert.deepEqual(results.map(({ allowed, remaining }) => [allowed, remaining]), [[true, 0], [false, 0]]);
+  // It is the limiter that a check with a config of its own counts in, too.
+  assert.equal((await checkRateLimit(env, "1.2.3.4", "wix", CONFIG)).remaining, 0);
+  assert.equal(failures().length, 1);
+});
+
 test("identifiers that the cluster would not take are limited all the same", async (t) => {
   const cluster = await startCluster(t);
   const env = durableObjects({ endpoints: cluster.endpoints });
