@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("propose", &["codec", "error", "limits", "machine", "peer", "raft"]),
     ("http", &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft"]),
-    ("client", &["archive", "limits", "spreadsheet"]),
+    ("client", &["archive", "clock", "limits", "spreadsheet"]),
 ];
 
 /// Each library that one room hides from the others.
