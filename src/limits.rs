@@ -246,6 +246,16 @@ pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The client's pause once every endpoint has failed it, and between two looks at a condition.
 pub const CLIENT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a command may be told to try to get an answer.
+pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// For how long an idempotency key that a command has made itself is kept, in seconds.
+pub const COMMAND_KEY_TTL_S: u64 = 600;
+/// Entries that `tallykeep query` asks for at once.
+pub const COMMAND_PAGE_ENTRIES: u64 = 1000;
+/// Columns of the terminal after which a cell of a table is cut.
+pub const COMMAND_CELL_COLUMNS: usize = 60;
+/// `tallykeep log --batch` waits so long for further lines that go into one request.
+pub const LOG_BATCH_LINGER: Duration = Duration::from_millis(200);
 /// How long `tallykeep replay` tries to get one answer.
 pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 /// After a request's answer was lost, it may still be applied for this long.
@@ -314,6 +324,7 @@ const _: () = assert!(
     IMPORT_BATCH_BYTES <= IMPORT_ROW_BYTES_MAX && IMPORT_ROW_BYTES_MAX + 64 < BODY_BYTES_MAX,
     "entries that are imported must fit into a body"
 );
+const _: () = assert!(COMMAND_PAGE_ENTRIES <= QUERY_LIMIT_MAX as u64);
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
 const _: () = assert!(
     16 * NAME_BYTES_MAX < GREETING_BYTES_MAX && GREETING_BYTES_MAX < FRAME_BYTES_MAX,

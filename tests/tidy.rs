@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "http",
         &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft", "tls"],
     ),
-    ("client", &["archive", "limits", "spreadsheet", "tls"]),
+    ("client", &["archive", "clock", "limits", "spreadsheet", "tls"]),
 ];
 
 /// Each library that one room hides from the others.

@@ -141,7 +141,7 @@ impl Target<'_> {
             let asked = self.cluster.send_with(turn, method, path, &self.query, body).await;
             let why = match asked.and_then(|answer| answer.json()) {
                 Ok(answer) => return Ok(answer),
-                Err(Fault::Rejected(why)) => return Err(Error::Cluster(why)),
+                Err(Fault::Rejected(why)) => return Err(Error::Rejected(why)),
                 Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
             };
             if !turns.next().await {

@@ -1,4 +1,4 @@
-//! The bodies of the API, as far as a replay sends and reads them.
+//! The bodies of the API, as far as commands send and read them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,8 @@ use super::access_log::Details;
 pub(super) struct CheckBody<'a> {
     pub(super) identifier: &'a str,
     pub(super) config: Config,
-    pub(super) r#type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) r#type: Option<&'a str>,
 }
 
 /// The limit, as `POST /check` takes it.
