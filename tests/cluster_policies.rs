@@ -136,7 +136,7 @@ async fn operators_keep_policies_by_http_and_by_the_command() {
             404,
             "not_found",
         ),
-        (Method::GET, "/t", "", 404, "no_policy"),
+        (Method::GET, "/t", "", 404, "not_found"),
         (Method::GET, "/t?b=1", "", 400, "invalid_parameter"),
         (Method::GET, "?binding=NO", "", 404, "not_found"),
         (Method::POST, "/t", "", 405, "method_not_allowed"),

@@ -52,7 +52,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
         .find(|stored| stored.namespace == binding.namespace.id() && stored.type_ == type_);
     let stored = stored.ok_or_else(|| {
         let message = format!("no policy is stored for the type {type_:?} of {}", binding.name);
-        Error::new(Kind::NotFound, "no_policy", message)
+        Error::new(Kind::NotFound, "not_found", message)
     })?;
     Ok(json_response(view(&api, stored)))
 }
