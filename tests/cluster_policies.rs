@@ -155,6 +155,11 @@ async fn operators_keep_policies_by_http_and_by_the_command() {
     let (code, out, err) = command("put wix --requests 100 --window 60s").await;
     let table = "BINDING       TYPE  REQUESTS  WINDOW\nRATE_LIMITER  wix   100       1m\n";
     assert_eq!((code, out.as_str()), (Some(0), table), "{err}");
+    // A check from the command line may go by it, too.
+    let check = ["check", "of-the-policy", "--type", "wix", "--endpoint", api.url(1)];
+    let (code, out, err) = run(&check).output().await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("remaining    99\n"), "{out}");
     let (_, out, _) = command("get wix --json").await;
     let shown: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&shown["requests"], &shown["windowMs"]), (&json!(100), &json!(60_000)));
@@ -166,8 +171,8 @@ async fn operators_keep_policies_by_http_and_by_the_command() {
     let (_, out, _) = command("delete wix").await;
     assert_eq!(out, "the policy of \"wix\" is removed\n");
     let (code, _, err) = command("get wix").await;
-    assert_eq!(code, Some(1));
-    assert!(err.contains("no_policy"), "{err}");
+    assert_eq!(code, Some(4));
+    assert!(err.contains("no policy is stored"), "{err}");
 }
 
 /// A new cluster begins with the policies of its configuration, and what an operator has made of them

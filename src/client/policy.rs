@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Fault, Turns};
-use super::status::columns;
+use super::terminal::columns;
 use super::{Endpoints, Error};
 
 /// How long nodes are asked.
@@ -144,8 +144,8 @@ impl Target<'_> {
                 Err(Fault::Rejected(why)) => return Err(Error::Rejected(why)),
                 Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
             };
-            if !turns.next().await {
-                return Err(Error::Cluster(format!("no node answered in time: {why}")));
+            if !turns.failed(why).await {
+                return Err(turns.gave_up("no node answered in time"));
             }
         }
     }

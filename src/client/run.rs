@@ -121,7 +121,7 @@ impl Run {
     async fn send_check(&self, ledger: &mut Ledger, line: &Line) -> Result<Verdict, String> {
         let body = CheckBody {
             identifier: &line.request.address,
-            config: self.config,
+            config: Some(self.config),
             r#type: Some(&self.kind),
         };
         let _permit = self.permit().await;

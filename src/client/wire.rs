@@ -9,7 +9,9 @@ use super::access_log::Details;
 #[derive(Serialize)]
 pub(super) struct CheckBody<'a> {
     pub(super) identifier: &'a str,
-    pub(super) config: Config,
+    /// Without one the limit is the policy of the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<Config>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) r#type: Option<&'a str>,
 }

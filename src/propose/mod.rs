@@ -76,7 +76,8 @@ impl Proposer {
     ///
     /// # Errors
     /// As [`Proposer::propose`]; by a policy, as [`Proposer::change`].
-    pub async fn check(&self, check: AnyCheck) -> Result<Outcome> {
+    pub async fn check(&self, check: impl Into<AnyCheck>) -> Result<Outcome> {
+        let check = check.into();
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         if matches!(check, AnyCheck::ByPolicy(_)) {
             self.wait_for(VERSION_POLICIES, deadline).await?;
@@ -97,7 +98,12 @@ impl Proposer {
     ///
     /// # Errors
     /// As [`Proposer::change`].
-    pub async fn check_once(&self, check: AnyCheck, key: IdempotencyKey) -> Result<Outcome> {
+    pub async fn check_once(
+        &self,
+        check: impl Into<AnyCheck>,
+        key: IdempotencyKey,
+    ) -> Result<Outcome> {
+        let check = check.into();
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let version = match check {
             AnyCheck::Own(_) => VERSION_CHANGES,

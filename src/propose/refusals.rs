@@ -48,6 +48,12 @@ impl AnyCheck {
     }
 }
 
+impl From<Check> for AnyCheck {
+    fn from(check: Check) -> Self {
+        Self::Own(check)
+    }
+}
+
 impl From<AnyCheck> for Request {
     fn from(check: AnyCheck) -> Self {
         match check {

@@ -11,8 +11,7 @@ export interface LimitOptions {
   env: RateLimiterEnv;
   /** The first part of the limiter's name, `type:identifier`. */
   type: string;
-  /** Without it the limit is the policy that the cluster keeps for `type`. */
-  config?: RateLimitConfig;
+  config: RateLimitConfig;
 }
 
 /**
@@ -21,7 +20,7 @@ export interface LimitOptions {
  */
 export function limiter({ env, type, config }: LimitOptions) {
   checkType(type);
-  if (config !== undefined) checkConfig(config);
+  checkConfig(config);
   if (typeof env !== "object" || env === null) throw new TypeError("env must have a RATE_LIMITER");
   return async (identifier: string | undefined, own: RateLimiterEnv = env) => {
     const result = await checkRateLimit(own, identifier ?? "unknown", type, config);

@@ -102,7 +102,7 @@ test("it fails open as the guide says, and tells why", async (t) => {
 test("a config or a type out of bounds is the program's fault and thrown", async () => {
   const env = durableObjects({ endpoints: ["http://127.0.0.1:1"] });
   const configs = [
-    [undefined, /requests/], [{}, /requests/], [{ requests: -1, windowMs: 1 }, /requests/], [{ requests: 1.5, windowMs: 1 }, /requests/],
+    [null, /requests/], [{}, /requests/], [{ requests: -1, windowMs: 1 }, /requests/], [{ requests: 1.5, windowMs: 1 }, /requests/],
     [{ requests: 2 ** 53, windowMs: 1 }, /requests/], [{ requests: "1", windowMs: 1 }, /requests/], [{ requests: 1 }, /windowMs/],
     [{ requests: 1, windowMs: 0 }, /windowMs/], [{ requests: 1, windowMs: 34_560_000_001 }, /windowMs/], [{ requests: 1, window: 1 }, /windowMs/],
   ];
