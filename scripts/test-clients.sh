@@ -20,6 +20,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib/toolchain.sh
 # shellcheck source=scripts/lib/clients.sh
 source scripts/lib/clients.sh
+# shellcheck source=scripts/lib/python.sh
+source scripts/lib/python.sh
 
 clients=(js python rust)
 if [ $# != 0 ]; then
@@ -88,40 +90,11 @@ count_js() {
   ' "$output"
 }
 
-ensure_python() {
-  if ! have python3; then
-    say "error: python3 is needed, version 3.10 or later, with pip: https://www.python.org"
-    return 1
-  fi
-  if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
-    say "error: $(python3 --version) is there; 3.10 or later is needed"
-    return 1
-  fi
-}
-
 # The tools of the tests, in the versions of clients/python/requirements.txt, and the package as it
 # is built from the tree.
 install_python() {
-  local wanted
-  # pip is asked again when the list or the interpreter is another one.
-  wanted=$(python3 --version && cat clients/python/requirements.txt)
-  if [ "$wanted" != "$(cat "$environment/installed" 2>/dev/null)" ]; then
-    rm -rf "$environment"
-    # Where the system's Python cannot put pip into it, the system's pip looks after it.
-    python3 -m venv "$environment" >/dev/null 2>&1 ||
-      python3 -m venv --clear --without-pip "$environment"
-    in_environment install --requirement clients/python/requirements.txt
-    printf '%s\n' "$wanted" >"$environment/installed"
-  fi
+  install_requirements clients/python/requirements.txt
   in_environment install --no-deps --no-build-isolation --force-reinstall clients/python
-}
-
-in_environment() {
-  if [ -x "$environment/bin/pip" ]; then
-    "$environment/bin/python" -m pip --quiet --disable-pip-version-check "$@"
-  else
-    python3 -m pip --python "$environment/bin/python" --quiet --disable-pip-version-check "$@"
-  fi
 }
 
 test_python() {

@@ -30,7 +30,11 @@ impl Class {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// The names of all classes, for errors.
+    pub const ALL_NAMES: &str = "RateLimiter and AuditLogger";
+
+    /// The class of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
         [Class::RateLimiter, Class::AuditLogger].into_iter().find(|class| class.name() == name)
     }
 }
@@ -48,10 +52,24 @@ pub struct Binding {
     pub namespace: Namespace,
 }
 
+/// A class that a migration takes away: what is there of it cannot be reached by any binding.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// What its objects are.
+    pub class: Class,
+    /// As of a [`Binding`].
+    pub unique_key: String,
+    /// The namespace of that key.
+    pub namespace: Namespace,
+    /// The migration that takes it away, as in `[[migrations]] "v2"`.
+    pub migration: String,
+}
+
 /// All bindings of a cluster, in the order in which they were written.
 #[derive(Clone, Debug)]
 pub struct Bindings {
     list: Vec<Binding>,
+    gone: Vec<Gone>,
 }
 
 /// Why a `wrangler.toml` cannot be used, in one sentence.
@@ -68,7 +86,7 @@ impl Bindings {
             binding("RATE_LIMITER".into(), Class::RateLimiter, script_name),
             binding("AUDIT_LOGGER".into(), Class::AuditLogger, script_name),
         ];
-        Self { list }
+        Self { list, gone: Vec::new() }
     }
 
     /// The bindings of a `wrangler.toml`, for one of its environments or its top level.
@@ -81,35 +99,66 @@ impl Bindings {
         let file: WranglerFile =
             toml::from_str(text).map_err(|error| refused(error.to_string()))?;
         let script = file.script(environment)?;
+        let classes = Classes::after(&script.migrations, &script.migrations_table);
+        let gone = classes.gone(&script);
         let declared = script.bindings;
+        let table = match environment {
+            Some(name) => format!("[[env.{name}.durable_objects.bindings]]"),
+            None => "[[durable_objects.bindings]]".to_owned(),
+        };
         if declared.is_empty() {
-            let place = environment.map_or("the top level".into(), |name| format!("[env.{name}]"));
-            return Err(refused(format!("{place} has no durable_objects.bindings")));
+            let hint = match environment {
+                Some(_) => ": an environment does not inherit the top level's",
+                None => "",
+            };
+            return Err(refused(format!("there is no {table}{hint}")));
         }
-        let classes = Classes::after(&script.migrations);
         let mut list: Vec<Binding> = Vec::with_capacity(declared.len());
         for one in declared {
             let name = one.name;
             if name.is_empty() || name.len() > limits::NAME_BYTES_MAX {
                 let most = limits::NAME_BYTES_MAX;
-                return Err(refused(format!("a binding's name must have 1 to {most} bytes")));
+                return Err(refused(format!("{table}: a name must have 1 to {most} bytes")));
             }
             if list.iter().any(|other| other.name == name) {
-                return Err(refused(format!("the binding {name} is there twice")));
+                return Err(refused(format!("{table}: the binding {name} is there twice")));
             }
             let class = Class::from_name(&one.class_name).ok_or_else(|| {
                 refused(format!(
-                    "the binding {name} is of the class {}; there are RateLimiter and AuditLogger",
-                    one.class_name
+                    "{table}: the binding {name} is of the class {}; there are {}",
+                    one.class_name,
+                    Class::ALL_NAMES,
                 ))
             })?;
-            classes.check(&name, class, one.script_name.as_deref(), script.name.as_deref())?;
+            if one.environment.is_some() {
+                return Err(refused(format!(
+                    "{table}: the binding {name} has an environment; name the script that it is \
+                     deployed as instead: script_name = \"SCRIPT-ENVIRONMENT\""
+                )));
+            }
+            classes
+                .check(class, one.script_name.as_deref(), script.name.as_deref())
+                .map_err(|why| refused(format!("{table}: the binding {name} {why}")))?;
             let script_name = one.script_name.or_else(|| script.name.clone()).ok_or_else(|| {
-                refused(format!("the binding {name} has no script_name, and the file no name"))
+                refused(format!(
+                    "{table}: the binding {name} has no script_name, and the file no name"
+                ))
             })?;
             list.push(binding(name, class, &script_name));
         }
-        Ok(Self { list })
+        Ok(Self { list, gone })
+    }
+
+    /// The same, with these classes given up: what is there of them is nobody's concern.
+    #[must_use]
+    pub fn abandoning(mut self, classes: &[String]) -> Self {
+        self.gone.retain(|gone| classes.iter().all(|name| name != gone.class.name()));
+        self
+    }
+
+    /// The classes that a migration takes away, and that are not given up.
+    pub fn gone(&self) -> &[Gone] {
+        &self.gone
     }
 
     /// The binding of this name.
@@ -180,12 +229,14 @@ struct WranglerBinding {
     name: String,
     class_name: String,
     script_name: Option<String>,
+    environment: Option<String>,
 }
 
 /// One step in the history of a script's classes.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Migration {
+    tag: Option<String>,
     new_classes: Vec<String>,
     new_sqlite_classes: Vec<String>,
     renamed_classes: Vec<Renamed>,
@@ -209,6 +260,8 @@ struct Script {
     name: Option<String>,
     bindings: Vec<WranglerBinding>,
     migrations: Vec<Migration>,
+    /// Where they stand.
+    migrations_table: String,
 }
 
 impl WranglerFile {
@@ -218,6 +271,7 @@ impl WranglerFile {
                 name: self.top.name,
                 bindings: self.top.durable_objects.bindings,
                 migrations: self.top.migrations.unwrap_or_default(),
+                migrations_table: "[[migrations]]".to_owned(),
             });
         };
         let own = self.env.remove(environment).ok_or_else(|| {
@@ -228,6 +282,10 @@ impl WranglerFile {
         Ok(Script {
             name: own.name.or_else(|| Some(format!("{}-{environment}", self.top.name?))),
             bindings: own.durable_objects.bindings,
+            migrations_table: match &own.migrations {
+                Some(_) => format!("[[env.{environment}.migrations]]"),
+                None => "[[migrations]]".to_owned(),
+            },
             migrations: own.migrations.or(self.top.migrations).unwrap_or_default(),
         })
     }
@@ -237,17 +295,21 @@ impl WranglerFile {
 #[derive(Default)]
 struct Classes {
     living: BTreeSet<String>,
-    /// Deleted, or renamed to something else.
-    gone: BTreeSet<String>,
+    /// Deleted, or renamed to something else, and by which migration.
+    gone: BTreeMap<String, String>,
 }
 
 impl Classes {
-    fn after(migrations: &[Migration]) -> Self {
+    fn after(migrations: &[Migration], table: &str) -> Self {
         let mut classes = Self::default();
-        for migration in migrations {
+        for (number, migration) in migrations.iter().enumerate() {
+            let which = match &migration.tag {
+                Some(tag) => format!("{table} {tag:?}"),
+                None => format!("{table} number {}", number + 1),
+            };
             let renamed = &migration.renamed_classes;
-            migration.deleted_classes.iter().for_each(|name| classes.end(name));
-            renamed.iter().for_each(|step| classes.end(&step.from));
+            migration.deleted_classes.iter().for_each(|name| classes.end(name, &which));
+            renamed.iter().for_each(|step| classes.end(&step.from, &which));
             renamed.iter().for_each(|step| classes.begin(&step.to));
             migration.transferred_classes.iter().for_each(|step| classes.begin(&step.to));
             migration.new_classes.iter().for_each(|name| classes.begin(name));
@@ -261,9 +323,30 @@ impl Classes {
         self.living.insert(name.to_owned());
     }
 
-    fn end(&mut self, name: &str) {
+    fn end(&mut self, name: &str, migration: &str) {
         self.living.remove(name);
-        self.gone.insert(name.to_owned());
+        self.gone.insert(name.to_owned(), migration.to_owned());
+    }
+
+    /// Of the script's classes those that are gone. In a file that has no `name` they are of the scripts
+    /// that its bindings name.
+    fn gone(&self, script: &Script) -> Vec<Gone> {
+        let named = script.bindings.iter().filter_map(|binding| binding.script_name.as_deref());
+        let scripts: BTreeSet<&str> = match &script.name {
+            Some(name) => BTreeSet::from([name.as_str()]),
+            None => named.collect(),
+        };
+        let gone = self
+            .gone
+            .iter()
+            .filter_map(|(name, migration)| Some((Class::from_name(name)?, migration)));
+        let gone = gone.flat_map(|(class, migration)| {
+            scripts.iter().map(move |script| {
+                let Binding { unique_key, namespace, .. } = binding(String::new(), class, script);
+                Gone { class, unique_key, namespace, migration: migration.clone() }
+            })
+        });
+        gone.collect()
     }
 
     /// Checks that a class that is bound is there. Of another script's classes nothing is known;
@@ -271,24 +354,21 @@ impl Classes {
     /// them in its migrations all the same.
     fn check(
         &self,
-        binding: &str,
         class: Class,
         script_name: Option<&str>,
         own_name: Option<&str>,
-    ) -> Result<()> {
+    ) -> std::result::Result<(), String> {
         let class = class.name();
         let own = script_name.is_none() || script_name == own_name;
-        if (own || own_name.is_none()) && self.gone.contains(class) {
-            return Err(refused(format!(
-                "the binding {binding} is of the class {class}, which a migration takes away"
-            )));
+        match self.gone.get(class) {
+            Some(migration) if own || own_name.is_none() => {
+                Err(format!("is of the class {class}, which {migration} takes away"))
+            }
+            _ if own && !self.living.contains(class) => {
+                Err(format!("is of the class {class}, which no migration creates"))
+            }
+            _ => Ok(()),
         }
-        if own && !self.living.contains(class) {
-            return Err(refused(format!(
-                "the binding {binding} is of the class {class}, which no migration creates"
-            )));
-        }
-        Ok(())
     }
 }
 
@@ -407,7 +487,8 @@ mod tests {
         assert_eq!(key("staging"), "gate-staging-RateLimiter");
         assert_eq!(key("named"), "other-RateLimiter");
         // As in wrangler, bindings are not inherited.
-        assert!(refusal(&text, Some("empty")).contains("[env.empty]"));
+        let empty = refusal(&text, Some("empty"));
+        assert!(empty.contains("[[env.empty.durable_objects.bindings]]"), "{empty}");
         let unknown = refusal(&text, Some("prod"));
         assert!(unknown.contains("[env.prod]") && unknown.contains("staging"), "{unknown}");
     }
@@ -436,10 +517,12 @@ mod tests {
         let deleted = own(&format!(
             "{MIGRATIONS}[[migrations]]\ntag = \"v2\"\ndeleted_classes = [\"AuditLogger\"]"
         ));
-        assert!(refusal(&deleted, None).contains("a migration takes away"));
+        let deleted = refusal(&deleted, None);
+        assert!(deleted.contains("LOG is of the class AuditLogger"), "{deleted}");
+        assert!(deleted.contains("which [[migrations]] \"v2\" takes away"), "{deleted}");
         let away = r#"renamed_classes = [{ from = "RateLimiter", to = "Old" }]"#;
         let renamed = own(&format!("{MIGRATIONS}[[migrations]]\ntag = \"v2\"\n{away}"));
-        assert!(refusal(&renamed, None).contains("a migration takes away"));
+        assert!(refusal(&renamed, None).contains("\"v2\" takes away"));
         let back = own(r#"
             [[migrations]]
             tag = "v1"
@@ -450,23 +533,66 @@ mod tests {
             "#);
         assert_eq!(keys(&back, None).len(), 2);
         let guide = format!("{GUIDE}\n[[migrations]]\ndeleted_classes = [\"AuditLogger\"]");
-        assert!(refusal(&guide, None).contains("a migration takes away"));
+        assert!(refusal(&guide, None).contains("[[migrations]] number 2 takes away"));
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
         assert!(refusal("name = ", None).contains("TOML"));
-        assert!(refusal("name = \"gate\"", None).contains("no durable_objects.bindings"));
+        assert!(refusal("name = \"gate\"", None).contains("no [[durable_objects.bindings]]"));
         let one = r#"[[durable_objects.bindings]]
             name = "A"
             class_name = "RateLimiter"
             script_name = "gate"
             "#;
-        assert!(refusal(&one.repeat(2), None).contains("A is there twice"));
+        let twice = refusal(&one.repeat(2), None);
+        assert_eq!(twice, "[[durable_objects.bindings]]: the binding A is there twice");
+        let elsewhere = format!("{one}environment = \"production\"");
+        assert!(refusal(&elsewhere, None).contains("script_name = "));
         let unknown = one.replace("RateLimiter", "Counter");
         assert!(refusal(&unknown, None).contains("Counter"));
         let nameless = one.replace("script_name = \"gate\"", "");
         let nameless = format!("{nameless}[[migrations]]\nnew_classes = [\"RateLimiter\"]");
         assert!(refusal(&nameless, None).contains("no script_name"));
+    }
+
+    #[test]
+    fn classes_that_are_taken_away_are_known_with_their_migration() {
+        let gone = |text: &str, environment| {
+            let bindings = Bindings::from_wrangler(text, environment).unwrap();
+            let gone = bindings.gone().iter();
+            gone.map(|gone| (gone.unique_key.clone(), gone.migration.clone())).collect::<Vec<_>>()
+        };
+        let none: Vec<(String, String)> = Vec::new();
+        assert_eq!(gone(GUIDE, None), none);
+        let pair = |key: &str, migration: &str| (key.to_owned(), migration.to_owned());
+
+        // A file without a name: of the scripts that its bindings name.
+        let limiters = GUIDE.replace("AuditLogger", "RateLimiter");
+        let deleted =
+            "[[migrations]]\ntag = \"v2\"\ndeleted_classes = [\"AuditLogger\", \"Other\"]";
+        let text = format!("{limiters}\n{deleted}");
+        let expected = [pair("wix-gamma-integration-AuditLogger", r#"[[migrations]] "v2""#)];
+        assert_eq!(gone(&text, None), expected);
+        let expected = [pair("wix-gamma-integration-prod-AuditLogger", r#"[[migrations]] "v2""#)];
+        assert_eq!(gone(&text, Some("production")), expected);
+
+        // A file with a name: of the script that the environment is deployed as.
+        let one = r#"durable_objects.bindings = [{ name = "LIMITS", class_name = "RateLimiter" }]"#;
+        let renamed = r#"
+            [[env.staging.migrations]]
+            new_classes = ["RateLimiter", "AuditLogger"]
+            [[env.staging.migrations]]
+            renamed_classes = [{ from = "AuditLogger", to = "Old" }]
+        "#;
+        let text = format!("name = \"gate\"\n[env.staging]\n{one}\n{renamed}");
+        let expected = [pair("gate-staging-AuditLogger", "[[env.staging.migrations]] number 2")];
+        assert_eq!(gone(&text, Some("staging")), expected);
+        let again = "[[env.staging.migrations]]\nnew_classes = [\"AuditLogger\"]";
+        assert_eq!(gone(&format!("{text}\n{again}"), Some("staging")), none);
+
+        let bindings = Bindings::from_wrangler(&text, Some("staging")).unwrap();
+        assert_eq!(bindings.clone().abandoning(&["RateLimiter".to_owned()]).gone().len(), 1);
+        assert_eq!(bindings.abandoning(&["AuditLogger".to_owned()]).gone().len(), 0);
     }
 }

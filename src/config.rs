@@ -3,6 +3,7 @@
 //! Every setting has a visible default here or must be given. What is misspelt is refused and not
 //! ignored. Paths in the file are relative to the file.
 
+mod policies;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::bindings::Bindings;
+use crate::bindings::{Bindings, Class};
 use crate::limits;
-use crate::machine::{Keeping, VERSION_MAX, VERSION_MIN};
+use crate::machine::{Keeping, SetPolicy, VERSION_MAX, VERSION_MIN};
 use crate::peer::check_address;
 
+pub use policies::PolicySettings;
 pub use tls::{CertificateFiles, PeerFiles, TlsSettings};
 
 /// The settings of one node.
@@ -41,6 +43,13 @@ pub struct Settings {
     /// The environment of the `wrangler` file whose bindings are served; its top level without.
     #[serde(default)]
     pub environment: Option<String>,
+    /// Classes that a migration of the `wrangler` file takes away though there are objects of them, which
+    /// nobody reaches then.
+    #[serde(default)]
+    pub abandoned_classes: Vec<String>,
+    /// What a new cluster begins with.
+    #[serde(default)]
+    pub policies: Vec<PolicySettings>,
     /// Audit entries older than this, in ms, go. In the file a span of time: `retention = "30d"`.
     #[serde(default = "retention_default", rename = "retention", deserialize_with = "span_ms")]
     pub retention_ms: u64,
@@ -173,6 +182,8 @@ impl Settings {
             peer: None,
             wrangler: None,
             environment: None,
+            abandoned_classes: Vec::new(),
+            policies: PolicySettings::guide(),
             retention_ms: limits::RETENTION_MS_DEFAULT,
             snapshot_log_bytes: snapshot_log_bytes_default(),
             version_max: VERSION_MAX,
@@ -201,6 +212,17 @@ impl Settings {
         Self { insecure: insecure || self.insecure, ..self }
     }
 
+    /// The same node with the bindings of a `wrangler` file, if that is given.
+    #[must_use]
+    pub fn with_wrangler(
+        self,
+        wrangler: Option<PathBuf>,
+        environment: Option<String>,
+        abandoned_classes: Vec<String>,
+    ) -> Self {
+        Self { wrangler, environment, abandoned_classes, ..self }
+    }
+
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let mut settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         settings.data = folder.join(&settings.data);
@@ -223,6 +245,15 @@ impl Settings {
         check(self.environment.is_none() || self.wrangler.is_some(), || {
             "environment is of a wrangler file, and there is none".into()
         })?;
+        for name in &self.abandoned_classes {
+            check(Class::from_name(name).is_some(), || {
+                format!(
+                    "abandoned_classes: there is no class {name}; there are {}",
+                    Class::ALL_NAMES
+                )
+            })?;
+        }
+        policies::validate(&self.policies)?;
         let retention = limits::RETENTION_MS_MIN..=limits::RETENTION_MS_MAX;
         check(retention.contains(&self.retention_ms), || {
             "retention must be from 1s to 10years".into()
@@ -289,8 +320,20 @@ impl Settings {
         };
         let refused = |message| SettingsError { path: path.clone(), message };
         let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-        Bindings::from_wrangler(&text, self.environment.as_deref())
-            .map_err(|error| refused(error.to_string()))
+        let bindings = Bindings::from_wrangler(&text, self.environment.as_deref())
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(bindings.abandoning(&self.abandoned_classes))
+    }
+
+    /// The policies that a cluster with these bindings begins with.
+    ///
+    /// # Errors
+    /// If one is of a binding that is not there.
+    pub fn seeds(&self, bindings: &Bindings) -> Result<Vec<SetPolicy>, SettingsError> {
+        policies::resolve(&self.policies, bindings).map_err(|message| {
+            let path = self.wrangler.clone().unwrap_or_else(|| "configuration".into());
+            SettingsError { path, message }
+        })
     }
 }
 
@@ -368,6 +411,7 @@ fn span_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Policy;
 
     const FILE: &str = r#"
         cluster = "test"
@@ -416,16 +460,24 @@ mod tests {
             peer = "0.0.0.0:81"
             wrangler = "../wrangler.toml"
             environment = "production"
+            abandoned_classes = ["AuditLogger"]
             retention = "1h 30m 5ms"
             snapshot_log_bytes = 1000000
             raft = { heartbeat_ms = 100, election_min_ms = 300, election_max_ms = 301 }
             storage = { block_cache_bytes = 2000000 }
             idempotency = { retention = "48h", answers_max = 7 }
+            policies = [
+                { type = "wix", requests = 100, window = "60s" },
+                { type = "wix", requests = 5, window = "1h 5ms", binding = "OTHER" },
+            ]
         "#;
         let settings = parse(&format!("{head}{FILE}")).unwrap();
         assert_eq!((settings.http(), settings.peer()), ("0.0.0.0:80", "0.0.0.0:81"));
         assert_eq!(settings.node().http, "two.example:7002");
-        assert_eq!(settings.wrangler.unwrap(), Path::new("/etc/tallykeep/../wrangler.toml"));
+        assert_eq!(
+            settings.wrangler.as_deref().unwrap(),
+            Path::new("/etc/tallykeep/../wrangler.toml")
+        );
         assert_eq!(settings.environment.as_deref(), Some("production"));
         assert_eq!(settings.retention_ms, 5_400_005);
         assert_eq!(settings.snapshot_log_bytes, 1_000_000);
@@ -433,6 +485,14 @@ mod tests {
         let keeping = Keeping { retention_ms: 172_800_000, answers_max: 7 };
         assert_eq!(settings.idempotency.keeping(), keeping);
         assert_eq!(settings.storage.block_cache_bytes, 2_000_000);
+        assert_eq!(settings.abandoned_classes, ["AuditLogger"]);
+        let PolicySettings { binding, r#type, requests, window_ms } = &settings.policies[1];
+        assert_eq!((binding.as_deref(), r#type.as_str()), (Some("OTHER"), "wix"));
+        assert_eq!((*requests, *window_ms), (5, 3_600_005));
+        let bindings = Bindings::default_for("test");
+        let refusal = settings.seeds(&bindings).unwrap_err().to_string();
+        assert!(refusal.contains("wrangler.toml: [[policies]] \"wix\""), "{refusal}");
+        assert!(refusal.contains("no binding OTHER"), "{refusal}");
         let default = StorageSettings::default().write_buffer_bytes;
         assert_eq!(settings.storage.write_buffer_bytes, default);
     }
@@ -448,6 +508,13 @@ mod tests {
         let settings = Settings::dev(".tallykeep".into());
         settings.validate().unwrap();
         assert_eq!((settings.http(), settings.peer()), ("127.0.0.1:7001", "127.0.0.1:7101"));
+        // Guide, `RATE_LIMITS`.
+        let bindings = settings.bindings().unwrap();
+        let seeds = settings.seeds(&bindings).unwrap();
+        let seeds: Vec<_> =
+            seeds.iter().map(|seed| (seed.type_.as_str(), seed.policy.unwrap())).collect();
+        let policy = |requests| Policy { requests, window_ms: 60_000 };
+        assert_eq!(seeds, [("wix", policy(100)), ("gamma", policy(50))]);
     }
 
     #[test]
@@ -461,6 +528,16 @@ mod tests {
             ("retention = 30", "retention"),
             ("environment = \"production\"", "environment"),
             ("snapshot_log_bytes = 1", "snapshot_log_bytes"),
+            ("abandoned_classes = [\"Counter\"]", "no class Counter"),
+            ("policies = [{ type = \"\", requests = 1, window = \"1s\" }]", "type"),
+            ("policies = [{ type = \"a\", requests = 1, window = \"0s\" }]", "window"),
+            ("policies = [{ type = \"a\", requests = 1, window = \"401days\" }]", "window"),
+            (
+                "policies = [{ type = \"a\", requests = 9007199254740992, window = \"1s\" }]",
+                "requests",
+            ),
+            ("policies = [{ type = \"a\", requests = 1 }]", "window"),
+            ("policies = [{ type = \"a\", requests = 1, window = \"1s\", burst = 2 }]", "burst"),
             ("http = \"127.0.0.1\"", "host:port"),
             ("http = \"127.0.0.1:0\"", "host:port"),
             ("http = \":80\"", "host:port"),

@@ -17,7 +17,7 @@ use crate::raft;
 pub use crate::http::idempotency::parse as idempotency_key;
 pub use crate::http::json::{
     CheckBody, Config, LogEntry, PastEntry, QueryBody, ResetBody, batch, check, entry, imported,
-    query, reset,
+    policy, query, reset,
 };
 pub use raft::fuzzing::Stored;
 

@@ -14,7 +14,8 @@
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
 //! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`clock`], [`codec`], [`config`],
-//! [`descriptors`], [`error`], [`limits`], [`metrics`], [`spreadsheet`], [`telemetry`], [`tls`].
+//! [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`spreadsheet`], [`telemetry`],
+//! [`tls`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
@@ -24,13 +25,15 @@ pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod config;
-pub mod descriptors;
+pub mod deleted;
+mod descriptors;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
 pub mod limits;
 pub mod machine;
+pub mod manual;
 pub mod metrics;
 pub mod peer;
 pub mod propose;

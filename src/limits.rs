@@ -107,6 +107,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of that, what is left for the answer's own way back: trying ends so much earlier, so that what is
 /// known of a request's fate is told, and not that its time was up.
 pub const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// How long a request that needs commands of a later version waits for them, as long as no node is known
+/// that holds them back: a cluster that has just begun has them within a second.
+pub const VERSION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that wait on a node to be sent to the leader.
 pub const PROPOSAL_QUEUE_MAX: usize = 16 * 1024;
 /// Bytes of commands that wait on a node to be sent to the leader.
@@ -167,6 +170,8 @@ pub const KEY_RETENTION_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 /// Answers that idempotency keys keep where the configuration says nothing: about 150 bytes of disk
 /// each.
 pub const KEY_ANSWERS_MAX_DEFAULT: u64 = 10_000_000;
+/// Policies of all bindings together. Part of what commands mean: another number is another version.
+pub const POLICIES_MAX: u64 = 1000;
 /// Retention of audit entries where the configuration says nothing: 30 days.
 pub const RETENTION_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -241,6 +246,16 @@ pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The client's pause once every endpoint has failed it, and between two looks at a condition.
 pub const CLIENT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a command may be told to try to get an answer.
+pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// For how long an idempotency key that a command has made itself is kept, in seconds.
+pub const COMMAND_KEY_TTL_S: u64 = 600;
+/// Entries that `tallykeep query` asks for at once.
+pub const COMMAND_PAGE_ENTRIES: u64 = 1000;
+/// Columns of the terminal after which a cell of a table is cut.
+pub const COMMAND_CELL_COLUMNS: usize = 60;
+/// `tallykeep log --batch` waits so long for further lines that go into one request.
+pub const LOG_BATCH_LINGER: Duration = Duration::from_millis(200);
 /// How long `tallykeep replay` tries to get one answer.
 pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 /// After a request's answer was lost, it may still be applied for this long.
@@ -309,6 +324,7 @@ const _: () = assert!(
     IMPORT_BATCH_BYTES <= IMPORT_ROW_BYTES_MAX && IMPORT_ROW_BYTES_MAX + 64 < BODY_BYTES_MAX,
     "entries that are imported must fit into a body"
 );
+const _: () = assert!(COMMAND_PAGE_ENTRIES <= QUERY_LIMIT_MAX as u64);
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
 const _: () = assert!(
     16 * NAME_BYTES_MAX < GREETING_BYTES_MAX && GREETING_BYTES_MAX < FRAME_BYTES_MAX,

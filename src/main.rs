@@ -4,11 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use tallykeep::client::{backup, bench, import, members, replay, status};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tallykeep::client::{
+    self, backup, bench, check, exit, export, import, log, members, policy, query, replay, reset,
+    status,
+};
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
-use tallykeep::{certs, recover, restore, server};
+use tallykeep::{certs, manual, recover, restore, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// For RocksDB too: it takes the place of the C library's. A check makes and frees a hundred small
@@ -21,7 +25,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Exact rate limits and a durable audit log, on three machines of your own.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = exit::HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -49,12 +53,36 @@ enum Command {
         /// Where the node keeps its data.
         #[arg(long, value_name = "FOLDER", default_value = ".tallykeep")]
         data: PathBuf,
+        /// A wrangler.toml whose bindings are served, instead of the guide's two.
+        #[arg(long, value_name = "FILE")]
+        wrangler: Option<PathBuf>,
+        /// The environment of that file whose bindings are served, instead of its top level.
+        #[arg(long = "env", value_name = "NAME", requires = "wrangler")]
+        environment: Option<String>,
+        /// Leave what is there of a class that a migration takes away out of reach.
+        #[arg(long = "abandon-class", value_name = "NAME", requires = "wrangler")]
+        abandoned_classes: Vec<String>,
     },
     /// Make and look at the certificates of a cluster.
     Certs {
         #[command(subcommand)]
         command: certs::Command,
     },
+    /// Ask whether a request is within its limit, and count it if it is.
+    ///
+    /// Exits 0 if it is admitted and 1 if it is refused.
+    Check(check::Args),
+    /// Forget a limiter's count.
+    Reset(reset::Args),
+    /// Write an entry, or many, into the audit log.
+    Log(log::Args),
+    /// Show entries of the audit log.
+    Query(query::Args),
+    /// Save the audit log, or a part of it, in a file.
+    ///
+    /// It is one consistent state of the log, whole or not there at all: the exit code says which, also
+    /// where it goes to standard output.
+    Export(export::Args),
     /// Send every line of a web server's access log through the cluster.
     Replay(replay::Args),
     /// Load the cluster, measure it, and check its answers.
@@ -66,6 +94,8 @@ enum Command {
     Status(status::Args),
     /// Show or change which nodes belong to the cluster.
     Members(members::Args),
+    /// Show or change the limits that checks without a limit go by.
+    Policy(policy::Args),
     /// Take the entries of an export over, with their ids and times.
     ///
     /// Each goes into the audit log's shard of its own day. Run again, it changes nothing. See
@@ -109,6 +139,21 @@ enum Command {
         #[arg(long)]
         unsafe_forget_others: bool,
     },
+    /// Print completions for a shell.
+    ///
+    /// For bash: `source <(tallykeep completions bash)`.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command.
+    ///
+    /// To read it: `tallykeep man | man -l -`.
+    Man {
+        /// Write pages into this folder, such as `/usr/local/share/man/man1`.
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -132,31 +177,26 @@ async fn run(command: Command) -> ExitCode {
                 Err(error) => fail(&error),
             }
         }
-        Command::Dev { data } => {
+        Command::Dev { data, wrangler, environment, abandoned_classes } => {
             telemetry::init(LogFormat::Text);
-            serve(Settings::dev(data)).await
+            let settings = Settings::dev(data);
+            serve(settings.with_wrangler(wrangler, environment, abandoned_classes)).await
         }
         Command::Certs { command } => {
             certs::run(command).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
-        Command::Replay(arguments) => {
-            replay::run(arguments).await.unwrap_or_else(|error| fail(&error))
-        }
-        Command::Bench(arguments) => {
-            bench::run(arguments).await.unwrap_or_else(|error| fail(&error))
-        }
-        Command::Status(arguments) => {
-            status::run(arguments).await.unwrap_or_else(|error| fail(&error))
-        }
-        Command::Members(arguments) => {
-            members::run(arguments).await.unwrap_or_else(|error| fail(&error))
-        }
-        Command::Import(arguments) => {
-            import::run(arguments).await.unwrap_or_else(|error| fail(&error))
-        }
-        Command::Backup(arguments) => {
-            backup::run(arguments).await.unwrap_or_else(|error| fail(&error))
-        }
+        Command::Check(arguments) => done(check::run(arguments).await),
+        Command::Reset(arguments) => done(reset::run(arguments).await),
+        Command::Log(arguments) => done(log::run(arguments).await),
+        Command::Query(arguments) => done(query::run(arguments).await),
+        Command::Export(arguments) => done(export::run(arguments).await),
+        Command::Replay(arguments) => done(replay::run(arguments).await),
+        Command::Bench(arguments) => done(bench::run(arguments).await),
+        Command::Status(arguments) => done(status::run(arguments).await),
+        Command::Members(arguments) => done(members::run(arguments).await),
+        Command::Policy(arguments) => done(policy::run(arguments).await),
+        Command::Import(arguments) => done(import::run(arguments).await),
+        Command::Backup(arguments) => done(backup::run(arguments).await),
         Command::Restore { file, config, data, any_cluster, check: _ } => {
             telemetry::init(LogFormat::Text);
             let Some(config) = config else {
@@ -177,7 +217,26 @@ async fn run(command: Command) -> ExitCode {
             };
             recovered.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
+        Command::Completions { shell } => {
+            let printed = manual::completions(Arguments::command(), shell);
+            printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+        }
+        Command::Man { to } => {
+            let written = match to {
+                Some(folder) => manual::pages(Arguments::command(), &folder),
+                None => manual::page(Arguments::command()),
+            };
+            written.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+        }
     }
+}
+
+/// The exit code of a command that talks to a cluster.
+fn done(result: Result<ExitCode, client::Error>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("tallykeep: {error}");
+        error.exit_code()
+    })
 }
 
 async fn serve(settings: Settings) -> ExitCode {

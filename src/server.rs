@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::SystemClock;
 use crate::codec;
 use crate::config::{self, Settings};
+use crate::deleted;
 use crate::descriptors;
 use crate::http::{self, Api};
 use crate::limits;
@@ -74,6 +76,14 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// A migration takes a class away of which there are objects.
+    #[error("{path}: {left}")]
+    DeletedClass {
+        /// The `wrangler` file.
+        path: String,
+        /// What there is, and how to go on.
+        left: String,
+    },
     /// Raft stopped: a fault of the disk, or an entry that this build does not understand.
     #[error("this node stopped: {0}")]
     Stopped(String),
@@ -89,6 +99,8 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let bindings = settings.bindings()?;
     check_exposed(&settings)?;
+    let policies = settings.seeds(&bindings)?;
+    let gone = bindings.gone().to_vec();
     let secrets = Secrets::load(&settings)?;
     let connections_max = descriptors::raise();
     // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
@@ -102,7 +114,14 @@ pub async fn run(
     };
     let node =
         open(&settings, clock.clone(), dial).await.map_err(|source| data(&settings, source))?;
-    let proposals = propose::start(&node, settings.retention_ms, settings.idempotency.keeping());
+    // Before anybody is answered, and by what is here; once more when this node has caught up.
+    let left = deleted::left(node.state(), &gone).map_err(|source| data(&settings, source))?;
+    if let Some(left) = left {
+        node.shutdown().await.map_err(|source| data(&settings, source))?;
+        return Err(deleted_class(&settings, left));
+    }
+    let keeping = settings.idempotency.keeping();
+    let proposals = propose::start(&node, settings.retention_ms, keeping, policies);
 
     let answers = Arc::new(PeerRequests { node: node.clone(), leader: proposals.leader });
     let (cluster, id) = (settings.cluster.clone(), settings.id);
@@ -137,7 +156,9 @@ pub async fn run(
     tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
 
     let mut is_joined = false;
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut is_looked = gone.is_empty();
+    let mut looked = pin!(deleted::left_after_catching_up(&node, &gone));
+    let mut shutdown = pin!(shutdown);
     let failure = loop {
         tokio::select! {
             () = &mut shutdown => break None,
@@ -146,6 +167,14 @@ pub async fn run(
                 is_joined = true;
                 if let Err(error) = result.map_err(io::Error::other).flatten() {
                     break Some(data(&settings, error));
+                }
+            }
+            left = &mut looked, if !is_looked => {
+                is_looked = true;
+                match left {
+                    Ok(None) => {}
+                    Ok(Some(left)) => break Some(deleted_class(&settings, left)),
+                    Err(error) => break Some(data(&settings, error)),
                 }
             }
         }
@@ -167,6 +196,11 @@ pub async fn run(
         Some(failure) => Err(failure),
         None => flushed.map_err(|source| data(&settings, source)),
     }
+}
+
+fn deleted_class(settings: &Settings, left: String) -> ServeError {
+    let path = settings.wrangler.as_ref().map_or(String::new(), |path| path.display().to_string());
+    ServeError::DeletedClass { path, left }
 }
 
 fn data(settings: &Settings, source: io::Error) -> ServeError {

@@ -103,7 +103,7 @@ async fn endpoints_where_nobody_listens_are_told() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number");
     let endpoint = format!("http://{free}");
     let (code, stdout, stderr) = run(&["bench", "--endpoint", &endpoint]).output().await;
-    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
     let expected = format!("no node can be connected to at {free}: ");
     assert!(stderr.contains(&expected), "{stderr}");
 }

@@ -42,7 +42,7 @@ async fn change(cluster: &TestCluster, nodes: &[u64], arguments: &[&str]) -> Vec
 /// As [`members`], for what must be refused with this code.
 async fn refused(cluster: &TestCluster, nodes: &[u64], arguments: &[&str], why: &str) {
     let (code, told, complaint) = members(cluster, nodes, arguments).await;
-    assert_eq!((code, told.as_str()), (Some(1), ""), "{arguments:?}: {complaint}");
+    assert_eq!((code, told.as_str()), (Some(4), ""), "{arguments:?}: {complaint}");
     assert!(complaint.contains(why), "{arguments:?}: {complaint}");
 }
 

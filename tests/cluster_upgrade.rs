@@ -131,6 +131,6 @@ async fn a_node_that_does_not_know_the_commands_in_use_says_so() {
     let mut arguments = vec!["members", "add", "--endpoint", api.url(1)];
     arguments.extend(new.iter().map(String::as_str));
     let (code, _, complaint) = run(&arguments).output().await;
-    assert_eq!(code, Some(1), "{complaint}");
+    assert_eq!(code, Some(4), "{complaint}");
     assert!(complaint.contains("node_too_old"), "{complaint}");
 }

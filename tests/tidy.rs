@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "raft", "tls",
         ],
     ),
-    ("client", &["archive", "limits", "spreadsheet", "tls"]),
+    ("client", &["archive", "clock", "limits", "spreadsheet", "tls"]),
 ];
 
 /// Each library that one room hides from the others.

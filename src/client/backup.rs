@@ -3,7 +3,7 @@
 //! Which node makes it does not matter: it holds everything that any node had acknowledged before. It
 //! is checked as it comes, and has its name only once it is whole and on the disk.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::cluster::{Cluster, Fault, Turns, reasons};
+use super::partial::{Partial, check_free};
 use super::{Endpoints, Error};
 use crate::archive::{Contents, Reader};
 
@@ -59,7 +60,7 @@ struct Summary<'a> {
 /// then.
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let Args { file, force, json, endpoints } = args;
-    let failed = |source| Error::Backup { path: file.clone(), source };
+    let failed = |source| Error::Write { path: file.clone(), source };
     check_free(&file, force).map_err(failed)?;
     let cluster = Cluster::of_streams(&endpoints)?;
     let began = Instant::now();
@@ -88,15 +89,6 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses to replace a file unasked.
-fn check_free(file: &Path, force: bool) -> io::Result<()> {
-    if !force && file.symlink_metadata().is_ok() {
-        let message = "it is there already; --force replaces it";
-        return Err(io::Error::new(ErrorKind::AlreadyExists, message));
-    }
-    Ok(())
-}
-
 /// Has the first node that can send the backup into the file. Once a node has begun no other is asked.
 async fn save(cluster: &Cluster, partial: &Partial) -> Result<io::Result<Saved>, Error> {
     let mut turns = Turns::new(cluster, 0, PATIENCE);
@@ -111,8 +103,8 @@ async fn save(cluster: &Cluster, partial: &Partial) -> Result<io::Result<Saved>,
             }
             Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
         };
-        if rejections >= cluster.endpoints().len() || !turns.next().await {
-            return Err(Error::Cluster(format!("no node makes a backup: {why}")));
+        if !turns.failed(why).await || rejections >= cluster.endpoints().len() {
+            return Err(turns.gave_up("no node makes a backup"));
         }
     };
     let file = match partial.file.try_clone() {
@@ -157,43 +149,6 @@ impl<R: Read> Read for Copied<R> {
         self.to.write_all(&bytes[..read])?;
         self.bar.inc(read as u64);
         Ok(read)
-    }
-}
-
-/// A file that has not its name yet. Dropped before it has, it is removed.
-struct Partial {
-    file: File,
-    path: PathBuf,
-    wanted: PathBuf,
-}
-
-impl Partial {
-    fn create(wanted: &Path) -> io::Result<Self> {
-        let mut path = wanted.as_os_str().to_owned();
-        path.push(".partial");
-        let path = PathBuf::from(path);
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        // What another has left is of no use; but one that is under way is not to be disturbed.
-        let options = File::options().write(true).create(true).truncate(false).open(&path);
-        let file = options.map_err(named)?;
-        file.try_lock().map_err(|_| named(io::Error::other("another backup writes it")))?;
-        file.set_len(0).map_err(named)?;
-        Ok(Self { file, path, wanted: wanted.to_owned() })
-    }
-
-    /// Gives the file, which is synced, its name.
-    fn finish(self) -> io::Result<()> {
-        fs::rename(&self.path, &self.wanted)?;
-        let folder = self.wanted.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // It is not there if it has got its name.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

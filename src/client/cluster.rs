@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::terminal::plain;
 use super::{Endpoints, Error};
 use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_PAUSE, CLIENT_TIMEOUT, STREAM_STALL_TIMEOUT};
 
@@ -31,6 +33,20 @@ pub(super) enum Fault {
 pub(super) struct Answer(Vec<u8>);
 
 impl Answer {
+    /// The body as it came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads the body of an answer that is final.
+    ///
+    /// # Errors
+    /// If it is none of this API: who answers is no node, perhaps.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.0)
+            .map_err(|error| Error::Cluster(format!("the answer is not understood: {error}")))
+    }
+
     /// Reads the body.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         serde_json::from_slice(&self.0)
@@ -71,7 +87,21 @@ impl Cluster {
         path: &str,
         body: Option<&B>,
     ) -> Result<Answer, Fault> {
-        let mut request = self.http.request(method, self.url(turn, path));
+        self.send_with(turn, method, path, "", body).await
+    }
+
+    /// The same, to a path with a query string, if that is not empty.
+    pub(super) async fn send_with<B: Serialize>(
+        &self,
+        turn: usize,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<&B>,
+    ) -> Result<Answer, Fault> {
+        let mut url = self.url(turn, path);
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -92,24 +122,59 @@ impl Cluster {
     }
 
     async fn answer(request: RequestBuilder) -> Result<Answer, Fault> {
-        let response = request.send().await.map_err(|error| transport(&error))?;
+        let response = request.send().await.map_err(transport)?;
         let status = response.status();
         // A body cut short is a lost answer, whatever the status before it.
-        let body = response.bytes().await.map_err(|error| transport(&error))?.to_vec();
+        let body = response.bytes().await.map_err(transport)?.to_vec();
         match status {
             StatusCode::OK | StatusCode::TOO_MANY_REQUESTS => Ok(Answer(body)),
             _ => Err(problem(status, &body)),
         }
     }
 
+    /// Sends a JSON body to a path, given by its segments as they are before they are encoded, with an
+    /// `Idempotency-Key` if there is one, and waits so long for the answer.
+    pub(super) async fn call(
+        &self,
+        turn: usize,
+        path: &[String],
+        key: Option<&str>,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, Fault> {
+        let url = self.url_of(turn, path);
+        let mut request = self.http.post(url).header(CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        Self::answer(request.body(body).timeout(timeout)).await
+    }
+
+    /// Asks the node `turn` for an answer whose body is yet to be read; the path as in
+    /// [`Cluster::call`].
+    pub(super) async fn open(
+        &self,
+        turn: usize,
+        path: &[String],
+        query: &[(&str, String)],
+    ) -> Result<Response, Fault> {
+        let mut url = self.url_of(turn, path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.streamed(url).await
+    }
+
     /// Asks the node `turn` for an answer whose body is yet to be read.
     pub(super) async fn stream(&self, turn: usize, path: &str) -> Result<Response, Fault> {
-        let sent = self.http.get(self.url(turn, path)).send().await;
-        let response = sent.map_err(|error| transport(&error))?;
+        self.streamed(self.url(turn, path)).await
+    }
+
+    async fn streamed(&self, url: Url) -> Result<Response, Fault> {
+        let sent = self.http.get(url).send().await;
+        let response = sent.map_err(transport)?;
         match response.status() {
             StatusCode::OK => Ok(response),
             status => {
-                let body = response.bytes().await.map_err(|error| transport(&error))?;
+                let body = response.bytes().await.map_err(transport)?;
                 Err(problem(status, &body))
             }
         }
@@ -118,6 +183,12 @@ impl Cluster {
     fn url(&self, turn: usize, path: &str) -> Url {
         let mut url = self.endpoints[turn % self.endpoints.len()].clone();
         url.set_path(path);
+        url
+    }
+
+    fn url_of(&self, turn: usize, path: &[String]) -> Url {
+        let mut url = self.url(turn, "");
+        url.path_segments_mut().expect("an endpoint is a base of paths").clear().extend(path);
         url
     }
 
@@ -141,8 +212,8 @@ impl Cluster {
                 Err(Fault::Rejected(why)) => return Err(format!("{path}: {why}")),
                 Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
             };
-            if !turns.next().await {
-                return Err(format!("{path}: no answer in time: {why}"));
+            if !turns.failed(why).await {
+                return Err(turns.gave_up(&format!("{path}: no answer in time")).to_string());
             }
         }
     }
@@ -161,16 +232,18 @@ fn builder(endpoints: &Endpoints) -> Result<ClientBuilder, Error> {
 /// Whose turn it is to be asked: every node in order, with a pause after each round.
 pub(super) struct Turns {
     turn: usize,
-    round: usize,
     tried: usize,
     deadline: Instant,
+    /// Each node, and why it was of no use when it was asked last.
+    nodes: Vec<(String, Option<String>)>,
 }
 
 impl Turns {
     /// Begins at the node `first`, counted around; ends when `patience` is over.
     pub(super) fn new(cluster: &Cluster, first: usize, patience: Duration) -> Self {
         let deadline = Instant::now() + patience;
-        Self { turn: first, round: cluster.endpoints.len(), tried: 0, deadline }
+        let nodes = cluster.endpoints.iter().map(|url| (origin(url).to_owned(), None)).collect();
+        Self { turn: first, tried: 0, deadline, nodes }
     }
 
     /// The node to ask.
@@ -183,15 +256,42 @@ impl Turns {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Goes on to the next node; false when there is no time left.
-    pub(super) async fn next(&mut self) -> bool {
+    /// The node whose turn it was is of no use, for this reason: goes on to the next. False when there
+    /// is no time left.
+    pub(super) async fn failed(&mut self, why: String) -> bool {
+        let nodes = self.nodes.len();
+        self.nodes[self.turn % nodes].1 = Some(why);
         self.turn += 1;
         self.tried += 1;
-        if self.tried.is_multiple_of(self.round) {
+        if self.tried.is_multiple_of(nodes) {
             sleep(CLIENT_PAUSE).await;
         }
         !self.left().is_zero()
     }
+
+    /// Has so much time from now on.
+    pub(super) fn renew(&mut self, patience: Duration) {
+        self.deadline = Instant::now() + patience;
+    }
+
+    /// The error of whoever gives up: what it is about, what each node said, and where to look.
+    pub(super) fn gave_up(&self, what: &str) -> Error {
+        let mut message = format!("{what}:");
+        for (node, said) in &self.nodes {
+            let said = said.as_deref().unwrap_or("was not asked");
+            message.push_str(&format!("\n  {node}  {said}"));
+        }
+        message.push_str(
+            "\nThe nodes are named by --endpoint or TALLYKEEP_ENDPOINT; `tallykeep status` shows how \
+             they are, `tallykeep serve` starts one.",
+        );
+        Error::Cluster(message)
+    }
+}
+
+/// An endpoint as it was given: without a path.
+pub(super) fn origin(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
 }
 
 /// All that a transport error says.
@@ -206,8 +306,9 @@ pub(super) fn reasons(error: &reqwest::Error) -> String {
 }
 
 /// What a transport error says about the request.
-fn transport(error: &reqwest::Error) -> Fault {
-    let why = reasons(error);
+fn transport(error: reqwest::Error) -> Fault {
+    let error = error.without_url();
+    let why = reasons(&error);
     if error.is_connect() {
         Fault::Unchanged(why)
     } else if error.is_builder() {
@@ -223,12 +324,16 @@ fn problem(status: StatusCode, body: &[u8]) -> Fault {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let code = problem["code"].as_str().unwrap_or_default();
     let why = match problem["detail"].as_str() {
-        Some(detail) => format!("{status}: {detail} [{code}]"),
+        Some(detail) => format!("{status}: {} [{}]", plain(detail), plain(code)),
         None => status.to_string(),
     };
     match (status, code) {
-        (StatusCode::SERVICE_UNAVAILABLE, "overloaded" | "no_leader") => Fault::Unchanged(why),
-        (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage") => Fault::Unchanged(why),
+        (StatusCode::SERVICE_UNAVAILABLE, "overloaded" | "no_leader" | "not_yet_supported") => {
+            Fault::Unchanged(why)
+        }
+        (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage" | "idempotency_keys_full") => {
+            Fault::Unchanged(why)
+        }
         _ if status.is_server_error() => Fault::Unknown(why),
         _ => Fault::Rejected(why),
     }
@@ -247,6 +352,8 @@ mod tests {
         assert!(matches!(fault, Fault::Unchanged(_)));
         let full = br#"{"code":"insufficient_storage"}"#;
         assert!(matches!(problem(StatusCode::INSUFFICIENT_STORAGE, full), Fault::Unchanged(_)));
+        let hostile = problem(StatusCode::BAD_REQUEST, br#"{"code":"c","detail":"\u001b[2J"}"#);
+        assert_eq!(hostile, Fault::Rejected("400 Bad Request: \\u{1b}[2J [c]".into()));
         for body in [&br#"{"code":"unknown_outcome"}"#[..], b"", b"<html>"] {
             assert!(matches!(problem(unavailable, body), Fault::Unknown(_)));
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Fault, Turns};
-use super::status::columns;
+use super::terminal::columns;
 use super::{Endpoints, Error};
 use crate::limits::CLIENT_PAUSE;
 
@@ -121,7 +121,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
         }
         Command::Remove { id, unsafe_without_quorum } => {
             let remove = json!({"remove": {"id": id, "force": unsafe_without_quorum}});
-            take(&cluster, &remove).await.map_err(Error::Cluster)?
+            take(&cluster, &remove).await?
         }
         Command::Replace { old, new } => {
             add(&cluster, new).await?;
@@ -129,7 +129,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
         }
         Command::TransferLeader { id } => {
             let lead = json!({"lead": {"id": id}});
-            take(&cluster, &lead).await.map_err(Error::Cluster)?
+            take(&cluster, &lead).await?
         }
     };
     print!("{table}");
@@ -166,27 +166,27 @@ async fn take_when(
     let deadline = Instant::now() + patience;
     loop {
         match take(cluster, change).await {
-            Err(why) if why.contains(passing) && Instant::now() < deadline => {
+            Err(Error::Rejected(why)) if why.contains(passing) && Instant::now() < deadline => {
                 sleep(CLIENT_PAUSE).await;
             }
-            taken => return taken.map_err(Error::Cluster),
+            taken => return taken,
         }
     }
 }
 
 /// Has one step taken by whichever node answers, and gives a table of the members. A step of unknown
 /// fate is taken again: it does nothing the second time.
-async fn take(cluster: &Cluster, change: &Value) -> Result<String, String> {
+async fn take(cluster: &Cluster, change: &Value) -> Result<String, Error> {
     let mut turns = Turns::new(cluster, 0, PATIENCE);
     loop {
         let sent = cluster.send(turns.turn(), Method::POST, "/admin/members", Some(change)).await;
         let why = match sent.and_then(|answer| answer.json::<Changed>()) {
             Ok(changed) => return Ok(changes(&changed.members)),
-            Err(Fault::Rejected(why)) => return Err(why),
+            Err(Fault::Rejected(why)) => return Err(Error::Rejected(why)),
             Err(Fault::Unchanged(why) | Fault::Unknown(why)) => why,
         };
-        if !turns.next().await {
-            return Err(format!("no node took the step in time: {why}"));
+        if !turns.failed(why).await {
+            return Err(turns.gave_up("no node took the step in time"));
         }
     }
 }
@@ -199,8 +199,8 @@ async fn view(cluster: &Cluster) -> Result<View, Error> {
         match asked.and_then(|answer| answer.json()) {
             Ok(view) => return Ok(view),
             Err(Fault::Rejected(why) | Fault::Unchanged(why) | Fault::Unknown(why)) => {
-                if !turns.next().await {
-                    return Err(Error::Cluster(format!("{path}: {why}")));
+                if !turns.failed(why).await {
+                    return Err(turns.gave_up("no node says how the cluster is"));
                 }
             }
         }

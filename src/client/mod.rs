@@ -1,21 +1,35 @@
 //! The room of the commands that talk to a running cluster from outside, as any client does.
 //!
-//! It knows the HTTP API, `limits`, `tls` and the formats of a backup and an export, and no other room: what it can do, a user can do.
+//! It knows the HTTP API, `limits`, `clock`, `tls` and the formats of a backup and an export, and no other room: what it can do, a user can do.
 
 mod access_log;
 pub mod backup;
 pub mod bench;
+mod call;
+pub mod check;
 mod cluster;
+pub mod exit;
+pub mod export;
+mod filters;
 pub mod import;
 mod ledger;
+pub mod log;
 pub mod members;
+mod partial;
+pub mod policy;
+pub mod query;
 pub mod replay;
+pub mod reset;
 mod run;
 pub mod status;
 mod summary;
+mod target;
+mod terminal;
+mod time;
 mod wire;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::tls::Trust;
 
@@ -46,17 +60,35 @@ pub enum Error {
     /// The file of CAs cannot be used.
     #[error("{0}")]
     Ca(#[from] crate::tls::Error),
-    /// A backup could not be written.
+    /// A backup, an export or the output could not be written.
     #[error("{}: {source}", path.display())]
-    Backup {
+    Write {
         /// Its file, as it was named.
         path: PathBuf,
         /// What happened.
         source: std::io::Error,
     },
-    /// No endpoint answered in time, or one said that it never will.
+    /// No endpoint answered in time, or none to the end.
     #[error("{0}")]
     Cluster(String),
+    /// The cluster does not take the request as it stands.
+    #[error("{0}")]
+    Rejected(String),
+}
+
+impl Error {
+    /// The exit code of a command that ended with it.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::File { .. }
+            | Self::NoLines { .. }
+            | Self::Client(_)
+            | Self::Ca(_)
+            | Self::Write { .. } => exit::FAILED,
+            Self::Cluster(_) => exit::UNREACHABLE,
+            Self::Rejected(_) => exit::REJECTED,
+        })
+    }
 }
 
 /// Where the nodes are.

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::access_log::{self, Request};
 use super::run::{Run, lock};
 use super::summary::{Latency, Summary};
-use super::{Endpoints, Error};
+use super::{Endpoints, Error, exit};
 use crate::limits::{REPLAY_CONCURRENCY_MAX, REQUESTS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
 
 /// Complaints about single lines that are printed; the rest is counted.
@@ -85,7 +85,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     } else {
         print!("{summary}");
     }
-    Ok(if summary.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit::of(summary.is_whole()))
 }
 
 /// Replays the log. Progress and complaints about single lines go to stderr.

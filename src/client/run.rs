@@ -121,8 +121,8 @@ impl Run {
     async fn send_check(&self, ledger: &mut Ledger, line: &Line) -> Result<Verdict, String> {
         let body = CheckBody {
             identifier: &line.request.address,
-            config: self.config,
-            r#type: &self.kind,
+            config: Some(self.config),
+            r#type: Some(&self.kind),
         };
         let _permit = self.permit().await;
         let began = Instant::now();
@@ -142,7 +142,7 @@ impl Run {
                     why
                 }
             };
-            if !turns.next().await {
+            if !turns.failed(why.clone()).await {
                 return Err(format!("no verdict in time: {why}"));
             }
             lock(&self.tally).resent += 1;
@@ -181,7 +181,7 @@ impl Run {
                     why
                 }
             };
-            if !turns.next().await {
+            if !turns.failed(why.clone()).await {
                 return Err(format!("the entry was not confirmed in time: {why}"));
             }
             lock(&self.tally).resent += 1;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::Cluster;
-use super::{Endpoints, Error};
+use super::terminal::columns;
+use super::{Endpoints, Error, exit};
 use crate::limits::CLIENT_PAUSE;
 
 /// Arguments of `tallykeep status`.
@@ -17,7 +18,7 @@ pub struct Args {
     /// The nodes.
     #[command(flatten)]
     pub endpoints: Endpoints,
-    /// Wait so long until every endpoint is ready; exit 1 if one is not by then.
+    /// Wait so long until every endpoint is ready; exit 1 if one is not by then, 3 if none answers.
     #[arg(long, value_name = "SECONDS")]
     pub wait_ready: Option<u64>,
 }
@@ -46,7 +47,7 @@ struct Row {
 }
 
 /// Prints a table: endpoint, node, role, term, applied, disk, ready. Exit 0 when a node answered; with
-/// `wait_ready`, when every one is ready.
+/// `wait_ready`, when every one is ready, and otherwise 1. Exit 3 when none answered.
 ///
 /// # Errors
 /// Only when no HTTP client can be made: a node that does not answer is a line of the table.
@@ -61,11 +62,10 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
         sleep(CLIENT_PAUSE).await;
     };
     print!("{}", table(&rows));
-    let good = match args.wait_ready {
-        Some(_) => rows.iter().all(|row| row.ready),
-        None => rows.iter().any(|row| row.view.is_some()),
-    };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if rows.iter().all(|row| row.view.is_none()) {
+        return Ok(ExitCode::from(exit::UNREACHABLE));
+    }
+    Ok(exit::of(args.wait_ready.is_none() || rows.iter().all(|row| row.ready)))
 }
 
 /// Asks every node at once, each for itself.
@@ -105,19 +105,6 @@ fn table(rows: &[Row]) -> String {
         });
     }
     columns(&cells)
-}
-
-/// Rows of cells under each other.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in rows {
-        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The bodies of the API, as far as a replay sends and reads them.
+//! The bodies of the API, as far as commands send and read them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,8 +9,11 @@ use super::access_log::Details;
 #[derive(Serialize)]
 pub(super) struct CheckBody<'a> {
     pub(super) identifier: &'a str,
-    pub(super) config: Config,
-    pub(super) r#type: &'a str,
+    /// Without one the limit is the policy of the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) r#type: Option<&'a str>,
 }
 
 /// The limit, as `POST /check` takes it.

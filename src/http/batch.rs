@@ -15,9 +15,9 @@ use super::idempotency::{KeyHeader, Scope};
 use super::objects::Shard;
 use super::{Api, audit, check, error, json, json_response};
 use crate::error::{Error, Result};
-use crate::machine::{Answer, Answered, Change, Check, IdempotencyKey, Outcome, ShardRef};
+use crate::machine::{Answer, Answered, Change, IdempotencyKey, Outcome, Refusal, ShardRef};
 
-/// `POST /check/batch`: `{"checks":[{"identifier","type"?,"config"},…]}`.
+/// `POST /check/batch`: `{"checks":[{"identifier","type"?,"config"?},…]}`.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
     header: KeyHeader,
@@ -27,10 +27,9 @@ pub(super) async fn check(
     let key = header.key(|| Scope::Root(binding.namespace.id(), "/check/batch"), &body);
     let items = body.parse(|body| {
         let items = json::batch(body, "checks")?.into_iter().map(|item| {
-            let json::CheckBody { identifier, type_, config } = json::check(item)?;
-            let object = check::limiter(binding, type_.as_deref(), &identifier);
-            let json::Config { requests, window_ms } = config;
-            Ok(Change::Check(Check { object, identifier, requests, window_ms }))
+            let body = json::check(item)?;
+            let object = check::limiter(binding, body.type_.as_deref(), &body.identifier);
+            Ok(check::any_check(object, body).into())
         });
         Ok(items.collect())
     })?;
@@ -84,6 +83,7 @@ async fn carry_out(
             Err(mistake) => mistakes.push(Some(mistake)),
         }
     }
+    let types: Vec<_> = changes.iter().map(policy_of).collect();
     let count = changes.len();
     let answered = match count {
         0 => Vec::new(),
@@ -92,12 +92,23 @@ async fn carry_out(
             other => return Err(error::unexpected(&other)),
         },
     };
-    Ok(json_response(results(mistakes, answered)))
+    Ok(json_response(results(mistakes, types.into_iter().zip(answered))))
 }
 
-/// `{"results":[…]}`: in the place of each item its mistake or, in turn, what was answered.
-fn results(mistakes: Vec<Option<Error>>, answered: Vec<Answered>) -> Vec<u8> {
-    let mut answered = answered.into_iter();
+/// The type whose policy a change goes by.
+fn policy_of(change: &Change) -> Option<String> {
+    match change {
+        Change::CheckByPolicy(check) => Some(check.type_.clone()),
+        _ => None,
+    }
+}
+
+/// `{"results":[…]}`: in the place of each item its mistake or, in turn, what was answered, with the type
+/// whose policy it went by.
+fn results(
+    mistakes: Vec<Option<Error>>,
+    mut answered: impl Iterator<Item = (Option<String>, Answered)>,
+) -> Vec<u8> {
     let mut body = Vec::with_capacity(16 + 96 * mistakes.len());
     body.extend_from_slice(br#"{"results":["#);
     for (place, mistake) in mistakes.into_iter().enumerate() {
@@ -106,7 +117,10 @@ fn results(mistakes: Vec<Option<Error>>, answered: Vec<Answered>) -> Vec<u8> {
         }
         match mistake {
             Some(mistake) => body.extend_from_slice(&error::of_item(&mistake)),
-            None => result(&mut body, answered.next().expect("an answer to each item")),
+            None => {
+                let (type_, answered) = answered.next().expect("an answer to each item");
+                result(&mut body, type_.as_deref(), answered);
+            }
         }
     }
     body.extend_from_slice(b"]}");
@@ -114,7 +128,7 @@ fn results(mistakes: Vec<Option<Error>>, answered: Vec<Answered>) -> Vec<u8> {
 }
 
 /// `{"status":200,…,"replayed":true}`, or a problem, which has its status among its members.
-fn result(body: &mut Vec<u8>, Answered { answer, replayed }: Answered) {
+fn result(body: &mut Vec<u8>, type_: Option<&str>, Answered { answer, replayed }: Answered) {
     match answer {
         Answer::Checked(decision) => {
             let status: &[u8] = if decision.allowed { b"200" } else { b"429" };
@@ -126,6 +140,10 @@ fn result(body: &mut Vec<u8>, Answered { answer, replayed }: Answered) {
         Answer::Logged { id } => {
             body.extend_from_slice(br#"{"status":200,"#);
             body.extend_from_slice(audit::members(id).as_bytes());
+        }
+        Answer::Refused(Refusal::NoPolicy) => {
+            let mistake = check::no_policy(type_.unwrap_or_default());
+            return body.extend_from_slice(&error::of_item(&mistake));
         }
         other @ (Answer::Reset | Answer::Refused(_)) => {
             let mistake = error::unexpected(&other.into());
@@ -143,7 +161,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::machine::{Decision, Refusal};
+    use crate::machine::Decision;
 
     #[test]
     fn each_item_is_answered_in_its_place() {
@@ -155,11 +173,13 @@ mod tests {
             (Answer::Checked(refused), false),
             (Answer::Logged { id: [0x11; 16] }, false),
             (Answer::Refused(Refusal::OtherClass), false),
+            (Answer::Refused(Refusal::NoPolicy), false),
         ];
         let answered = answers.map(|(answer, replayed)| Answered { answer, replayed });
         let mistake = Error::invalid("invalid_field", "type must be a string");
-        let mistakes = vec![None, None, Some(mistake), None, None];
-        let body = results(mistakes, answered.to_vec());
+        let mistakes = vec![None, None, Some(mistake), None, None, None];
+        let types = [None, None, None, None, Some("wix".to_owned())];
+        let body = results(mistakes, types.into_iter().zip(answered));
         let problem = |code: &str, detail: &str| {
             json!({"type": "about:blank", "title": "Bad Request", "status": 400,
                 "detail": detail, "code": code, "error": "Bad Request"})
@@ -170,6 +190,7 @@ mod tests {
             problem("invalid_field", "type must be a string"),
             {"status": 200, "success": true, "id": "11111111-1111-1111-1111-111111111111"},
             problem("other_class", "the object holds the state of another class"),
+            problem("no_policy", &check::no_policy("wix").message),
         ]});
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }

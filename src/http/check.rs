@@ -16,7 +16,11 @@ use super::objects::Limiter;
 use super::{Api, error, json, json_response};
 use crate::bindings::Binding;
 use crate::error::{Error, Kind, Result};
-use crate::machine::{Change, Check, Decision, IdempotencyKey, ObjectRef, Outcome, Request, Reset};
+use crate::machine::{
+    Change, Check, Decision, IdempotencyKey, ObjectRef, Outcome, PolicyCheck, Refusal, Request,
+    Reset,
+};
+use crate::propose::AnyCheck;
 
 /// `X-RateLimit-Limit`: the limit that was applied.
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -25,7 +29,8 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 /// `X-RateLimit-Reset`: when the window ends, as JavaScript's `toISOString` writes it.
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// `POST /check`: the limiter is the one of the body's `type` and `identifier`.
+/// `POST /check`: the limiter is the one of the body's `type` and `identifier`. Without a `config` the
+/// limit is the policy of the `type`.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
     header: KeyHeader,
@@ -38,7 +43,8 @@ pub(super) async fn check(
     decide(&api, key, object, body).await
 }
 
-/// `POST /do/{binding}/…/check`: the limiter is the path's, whatever the body's `type`.
+/// `POST /do/{binding}/…/check`: the limiter is the path's, whatever the body's `type`, which only says
+/// whose policy is applied where there is no `config`.
 pub(super) async fn check_object(
     State(api): State<Arc<Api>>,
     Limiter(object): Limiter,
@@ -94,16 +100,44 @@ async fn decide(
     object: ObjectRef,
     body: json::CheckBody,
 ) -> Result<Response> {
-    let json::CheckBody { identifier, config: json::Config { requests, window_ms }, .. } = body;
-    let check = Check { object, identifier, requests, window_ms };
+    let check = any_check(object, body);
+    let type_ = match &check {
+        AnyCheck::Own(_) => None,
+        AnyCheck::ByPolicy(check) => Some(check.type_.clone()),
+    };
     let (outcome, replayed) = match key {
         None => (api.proposer.check(check).await?, false),
         Some(key) => idempotency::only(api.proposer.check_once(check, key).await?)?,
     };
     match outcome {
         Outcome::Checked(decision) => Ok(idempotency::mark(answer(&decision)?, replayed)),
+        Outcome::Refused(Refusal::NoPolicy) => Err(no_policy(&type_.unwrap_or_default())),
         other => Err(error::unexpected(&other)),
     }
+}
+
+/// The check that a body asks for.
+pub(super) fn any_check(object: ObjectRef, body: json::CheckBody) -> AnyCheck {
+    let json::CheckBody { identifier, type_, config } = body;
+    match config {
+        Some(json::Config { requests, window_ms }) => {
+            AnyCheck::Own(Check { object, identifier, requests, window_ms })
+        }
+        None => {
+            // A body without a config has a type, or it is none.
+            let type_ = type_.unwrap_or_default();
+            AnyCheck::ByPolicy(PolicyCheck { object, identifier, type_ })
+        }
+    }
+}
+
+/// Why a check without a limit cannot be decided.
+pub(super) fn no_policy(type_: &str) -> Error {
+    let message = format!(
+        "no policy is stored for the type {type_:?}: send a config, or store one with \
+         PUT /admin/policies"
+    );
+    Error::invalid("no_policy", message)
 }
 
 async fn forget(

@@ -4,13 +4,18 @@
 //! status's own phrase, as the RFC asks; programs compare `code`. `error` repeats the title for
 //! the guide's clients, which read that member.
 
+use std::sync::Arc;
+
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::{Api, objects};
 use crate::error::{Error, Kind};
+use crate::limits;
 use crate::machine::{Outcome, Refusal};
 
 /// The code of a body that is not taken whole.
@@ -95,8 +100,12 @@ pub(super) async fn no_route(uri: Uri) -> Error {
     Error::new(Kind::NotFound, "not_found", format!("there is no route {}", uri.path()))
 }
 
-/// The answer to a method that a route does not take; the router adds `Allow`.
-pub(super) async fn no_method(method: Method, uri: Uri) -> Response {
+/// The answer to a method that a route does not take; the router adds `Allow`. An object that has no
+/// such route has it for no method.
+pub(super) async fn no_method(State(api): State<Arc<Api>>, method: Method, uri: Uri) -> Response {
+    if let Err(error) = objects::check_route(uri.path(), &api.bindings) {
+        return error.into_response();
+    }
     let detail = format!("{} does not take {method}", uri.path());
     respond(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail)
 }
@@ -159,6 +168,11 @@ pub(super) fn unexpected(outcome: &Outcome) -> Error {
         Outcome::Refused(Refusal::ImportFuture) => {
             Error::invalid("import_future", "the entry's time is not over, by the cluster's clock")
         }
+        Outcome::Refused(Refusal::PoliciesFull) => Error::new(
+            Kind::Conflict,
+            "policies_full",
+            format!("{} policies are stored, and there is no room for more", limits::POLICIES_MAX),
+        ),
         _ => Error::internal(format!("a command came to {outcome:?}")),
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn import(
         items.into_iter().map(|item| item.map(|entry| entries.push(entry)).err()).collect();
     let answers = match entries.len() {
         0 => Vec::new(),
-        _ if dry_run => try_import(&api, keep_expired, &entries)?,
+        _ if dry_run => try_import(&api, keep_expired, &entries).await?,
         _ => carry_out(&api, Import { keep_expired, entries }).await?,
     };
     Ok(json_response(results(items, answers)))
@@ -65,9 +65,13 @@ async fn carry_out(api: &Api, import: Import) -> Result<Vec<Vec<u8>>> {
     }
 }
 
-fn try_import(api: &Api, keep_expired: bool, entries: &[ImportedEntry]) -> Result<Vec<Vec<u8>>> {
+async fn try_import(
+    api: &Api,
+    keep_expired: bool,
+    entries: &[ImportedEntry],
+) -> Result<Vec<Vec<u8>>> {
     let times: Vec<u64> = entries.iter().map(|entry| entry.at_ms).collect();
-    let refusals = api.proposer.try_import(keep_expired, &times)?.into_iter();
+    let refusals = api.proposer.try_import(keep_expired, &times).await?.into_iter();
     let answer = |refusal: Option<_>| match refusal {
         None => br#"{"status":200}"#.to_vec(),
         Some(refusal) => answer(Placed::Refused(refusal)),

@@ -19,7 +19,9 @@ pub(crate) mod json;
 mod linger;
 mod metrics;
 pub(crate) mod objects;
+mod openapi;
 pub(crate) mod parameters;
+mod policies;
 mod serve;
 mod stream;
 #[cfg(test)]
@@ -30,10 +32,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -44,6 +46,7 @@ use crate::propose::Proposer;
 use crate::raft::{Node, Reads};
 use crate::tls::Watched;
 
+use openapi::{Routes, admin as described, operations};
 pub use serve::serve;
 
 /// What the routes need.
@@ -88,36 +91,54 @@ impl Api {
     }
 }
 
-/// Every route.
+/// Every route, and what `/openapi.json` says of it.
+fn routes(bindings: &Bindings) -> Routes {
+    Routes::new(bindings)
+        .post("/check", check::check, operations::check)
+        .post("/check/batch", batch::check, operations::check_batch)
+        .post("/reset", check::reset, operations::reset)
+        .post("/log", audit::log, operations::log)
+        .post("/log/batch", batch::log, operations::log_batch)
+        .post("/query", audit::query, operations::query)
+        .get("/export", export::export.layer(gzip()), operations::export)
+        .post("/do/{binding}/name/{name}/check", check::check_object, operations::check)
+        .post("/do/{binding}/name/{name}/reset", check::reset_object, operations::reset)
+        .post("/do/{binding}/name/{name}/log", audit::log_object, operations::log)
+        .post("/do/{binding}/name/{name}/log/batch", batch::log_object, operations::log_batch)
+        .post("/do/{binding}/name/{name}/query", audit::query_object, operations::query)
+        .get(
+            "/do/{binding}/name/{name}/export",
+            export::export_object.layer(gzip()),
+            operations::export,
+        )
+        .post("/do/{binding}/id/{id}/check", check::check_object, operations::check)
+        .post("/do/{binding}/id/{id}/reset", check::reset_object, operations::reset)
+        .post("/do/{binding}/id/{id}/log", audit::log_object, operations::log)
+        .post("/do/{binding}/id/{id}/log/batch", batch::log_object, operations::log_batch)
+        .post("/do/{binding}/id/{id}/query", audit::query_object, operations::query)
+        .get(
+            "/do/{binding}/id/{id}/export",
+            export::export_object.layer(gzip()),
+            operations::export,
+        )
+        .get("/healthz", admin::healthz, described::healthz)
+        .get("/readyz", admin::readyz, described::readyz)
+        .get("/metrics", metrics::metrics, described::metrics)
+        .get("/admin/backup", backup::backup, described::backup)
+        .get("/admin/cluster", admin::cluster, described::cluster)
+        .get("/admin/hash", admin::hash, described::hash)
+        .post("/admin/import", import::import, described::import)
+        .post("/admin/members", admin::members, described::members)
+        .get("/admin/policies", policies::list, described::policies)
+        .get("/admin/policies/{type}", policies::show, described::policy)
+        .put("/admin/policies/{type}", policies::put, described::put_policy)
+        .delete("/admin/policies/{type}", policies::delete, described::delete_policy)
+}
+
+/// All of them, and what is answered where there is none.
 pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/check", post(check::check))
-        .route("/check/batch", post(batch::check))
-        .route("/reset", post(check::reset))
-        .route("/log", post(audit::log))
-        .route("/log/batch", post(batch::log))
-        .route("/query", post(audit::query))
-        .route("/export", get(export::export).layer(gzip()))
-        .route("/do/{binding}/name/{name}/check", post(check::check_object))
-        .route("/do/{binding}/name/{name}/reset", post(check::reset_object))
-        .route("/do/{binding}/name/{name}/log", post(audit::log_object))
-        .route("/do/{binding}/name/{name}/log/batch", post(batch::log_object))
-        .route("/do/{binding}/name/{name}/query", post(audit::query_object))
-        .route("/do/{binding}/name/{name}/export", get(export::export_object).layer(gzip()))
-        .route("/do/{binding}/id/{id}/check", post(check::check_object))
-        .route("/do/{binding}/id/{id}/reset", post(check::reset_object))
-        .route("/do/{binding}/id/{id}/log", post(audit::log_object))
-        .route("/do/{binding}/id/{id}/log/batch", post(batch::log_object))
-        .route("/do/{binding}/id/{id}/query", post(audit::query_object))
-        .route("/do/{binding}/id/{id}/export", get(export::export_object).layer(gzip()))
-        .route("/healthz", get(admin::healthz))
-        .route("/readyz", get(admin::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .route("/admin/backup", get(backup::backup))
-        .route("/admin/cluster", get(admin::cluster))
-        .route("/admin/hash", get(admin::hash))
-        .route("/admin/import", post(import::import))
-        .route("/admin/members", post(admin::members))
+    routes(&api.bindings)
+        .finish()
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         .with_state(api)

@@ -68,6 +68,24 @@ pub(crate) fn object<'a>(
     Ok((object, binding))
 }
 
+/// Checks that a route of objects is one of the class that its path names, whatever the method.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is no such binding, or its class has no such route.
+pub(super) fn check_route(path: &str, bindings: &Bindings) -> Result<()> {
+    if !path.starts_with("/do/") {
+        return Ok(());
+    }
+    let class = match path.rsplit('/').next() {
+        Some("check" | "reset") => Class::RateLimiter,
+        _ => Class::AuditLogger,
+    };
+    match object(path, bindings, class) {
+        Err(error) if error.kind == Kind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn by_name(binding: &Binding, name: &str) -> Result<ObjectRef> {
     let name = percent_decode(name, "the object's name")?;
     if name.len() > limits::OBJECT_NAME_BYTES_MAX {

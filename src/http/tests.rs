@@ -64,7 +64,7 @@ async fn lonely_node(dir: &Path) -> Node {
 async fn ask(method: Method, path: &str, body: impl Into<Body>) -> Response {
     let dir = tempfile::tempdir().unwrap();
     let node = lonely_node(dir.path()).await;
-    let proposals = propose::start(&node, 1_000, Keeping::default());
+    let proposals = propose::start(&node, 1_000, Keeping::default(), Vec::new());
     let bindings = Bindings::default_for("script");
     let api = Api::new(proposals.proposer, node.reads().clone(), node, bindings, Vec::new());
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
@@ -108,6 +108,18 @@ async fn a_path_without_a_route_is_404() {
     }
     let export = ask(Method::GET, "/do/RATE_LIMITER/name/a/export", "").await;
     assert_problem(export, 404, "not_found").await;
+    // Whatever the method.
+    for (method, path) in [
+        (Method::GET, "/do/RATE_LIMITER/name/a/log"),
+        (Method::GET, "/do/RATE_LIMITER/name/a/log/batch"),
+        (Method::DELETE, "/do/RATE_LIMITER/name/a/query"),
+        (Method::POST, "/do/RATE_LIMITER/name/a/export"),
+        (Method::GET, "/do/AUDIT_LOGGER/name/a/check"),
+        (Method::PUT, "/do/AUDIT_LOGGER/id/b/reset"),
+        (Method::GET, "/do/NOTHING/name/a/check"),
+    ] {
+        assert_problem(ask(method, path, "").await, 404, "not_found").await;
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::object::{NamespaceId, ObjectRef};
-use super::version::{VERSION_CHANGES, VERSION_MIN};
+use super::version::{VERSION_CHANGES, VERSION_MIN, VERSION_POLICIES};
 
 /// One log entry: everything the leader proposed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,16 @@ pub enum Command {
         /// What a client asked for.
         import: Import,
     },
+    /// As [`Command::Check`], with the limit that is stored for a type. From [`VERSION_POLICIES`] on.
+    CheckByPolicy(PolicyCheck),
+    /// Stores the limit of a type, or removes it. From [`VERSION_POLICIES`] on.
+    SetPolicy(SetPolicy),
+    /// Stores limits if none was ever stored or removed. Only outside a session. From
+    /// [`VERSION_POLICIES`] on.
+    SeedPolicies {
+        /// At most [`crate::limits::POLICIES_MAX`] are stored.
+        policies: Vec<SetPolicy>,
+    },
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -120,6 +130,15 @@ pub enum Stamped<'a> {
         /// See [`Command::Import`].
         import: &'a Import,
     },
+    /// See [`Command::CheckByPolicy`].
+    CheckByPolicy(&'a PolicyCheck),
+    /// See [`Command::SetPolicy`].
+    SetPolicy(&'a SetPolicy),
+    /// See [`Command::SeedPolicies`].
+    SeedPolicies {
+        /// See [`Command::SeedPolicies`].
+        policies: &'a [SetPolicy],
+    },
 }
 
 /// A [`Change`] on its way into the log, as [`Stamped`] is a [`Command`].
@@ -131,6 +150,8 @@ pub enum StampedChange<'a> {
     Reset(&'a Reset),
     /// See [`Change::Log`].
     Log(Append),
+    /// See [`Change::CheckByPolicy`].
+    CheckByPolicy(&'a PolicyCheck),
 }
 
 impl Stamped<'_> {
@@ -144,8 +165,20 @@ impl Stamped<'_> {
             | Self::Tick(_) => VERSION_MIN,
             // Who does not know the version that is raised to must not go on.
             Self::Raise { version } => *version,
+            Self::Changes { changes, .. } if changes.iter().any(StampedChange::is_by_policy) => {
+                VERSION_POLICIES
+            }
             Self::Changes { .. } | Self::Import { .. } => VERSION_CHANGES,
+            Self::CheckByPolicy(_) | Self::SetPolicy(_) | Self::SeedPolicies { .. } => {
+                VERSION_POLICIES
+            }
         }
+    }
+}
+
+impl StampedChange<'_> {
+    fn is_by_policy(&self) -> bool {
+        matches!(self, Self::CheckByPolicy(_))
     }
 }
 
@@ -179,6 +212,12 @@ pub enum Request {
     },
     /// Entries that have their ids and times; the leader adds the retention.
     Import(Import),
+    /// See [`Command::CheckByPolicy`].
+    CheckByPolicy(PolicyCheck),
+    /// See [`Command::SetPolicy`].
+    SetPolicy(SetPolicy),
+    /// See [`Command::SeedPolicies`].
+    SeedPolicies(Vec<SetPolicy>),
 }
 
 /// One of several changes. `L` is an entry: [`Draft`] on the way to the leader, [`Append`] in the
@@ -191,6 +230,8 @@ pub enum Change<L = Draft> {
     Reset(Reset),
     /// Appends an entry to an audit shard.
     Log(L),
+    /// As [`Change::Check`], with the limit that is stored for a type. From [`VERSION_POLICIES`] on.
+    CheckByPolicy(PolicyCheck),
 }
 
 /// A client's idempotency key, and for what it was sent.
@@ -235,6 +276,37 @@ pub struct Check {
     pub requests: u64,
     /// Length of the window in ms, at least 1.
     pub window_ms: u64,
+}
+
+/// Guide, "POST /check", without its `config`: see [`super::policy`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyCheck {
+    /// The limiter.
+    pub object: ObjectRef,
+    /// Whose requests are counted, inside the limiter.
+    pub identifier: String,
+    /// Whose policy is applied: a type of the limiter's namespace.
+    pub type_: String,
+}
+
+/// A limit that is stored for a type. Guide, `RATE_LIMITS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Requests that one window admits.
+    pub requests: u64,
+    /// Length of the window in ms, at least 1.
+    pub window_ms: u64,
+}
+
+/// What is to be stored for a type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetPolicy {
+    /// The namespace of the limiters that it is for.
+    pub namespace: NamespaceId,
+    /// The type, `wix`.
+    pub type_: String,
+    /// The limit; `None` removes what is there.
+    pub policy: Option<Policy>,
 }
 
 /// Guide, "POST /reset".
@@ -375,6 +447,15 @@ mod tests {
             body: Bytes::from_static(br#"{"id":"a"}"#),
         };
         let import = Import { keep_expired: true, entries: vec![entry] };
+        let by_policy = PolicyCheck {
+            object: check.object.clone(),
+            identifier: "u".to_owned(),
+            type_: "t".to_owned(),
+        };
+        let policy = Some(Policy { requests: 18, window_ms: 19 });
+        let namespace = check.object.namespace;
+        let set = SetPolicy { namespace, type_: "t".to_owned(), policy };
+        let policies = vec![set.clone(), SetPolicy { policy: None, ..set.clone() }];
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
             (Stamped::Check(&check), Command::Check(check.clone())),
@@ -386,6 +467,12 @@ mod tests {
                 Stamped::Import { retention_ms: 17, import: &import },
                 Command::Import { retention_ms: 17, import: import.clone() },
             ),
+            (Stamped::CheckByPolicy(&by_policy), Command::CheckByPolicy(by_policy.clone())),
+            (Stamped::SetPolicy(&set), Command::SetPolicy(set.clone())),
+            (
+                Stamped::SeedPolicies { policies: &policies },
+                Command::SeedPolicies { policies: policies.clone() },
+            ),
             (
                 Stamped::Changes {
                     once: Some(once),
@@ -393,6 +480,7 @@ mod tests {
                         StampedChange::Check(&check),
                         StampedChange::Reset(&reset),
                         StampedChange::Log(append.clone()),
+                        StampedChange::CheckByPolicy(&by_policy),
                     ],
                 },
                 Command::Changes {
@@ -401,6 +489,7 @@ mod tests {
                         Change::Check(check.clone()),
                         Change::Reset(reset.clone()),
                         Change::Log(append.clone()),
+                        Change::CheckByPolicy(by_policy.clone()),
                     ],
                 },
             ),
@@ -408,5 +497,19 @@ mod tests {
             let read: Command = codec::decode(&codec::encode(&stamped)).unwrap();
             assert_eq!(read, command);
         }
+    }
+
+    #[test]
+    fn changes_are_of_a_later_version_only_if_one_goes_by_a_policy() {
+        let object = Namespace::new("n").object("o");
+        let identifier = "u".to_owned();
+        let check = Check { object, identifier, requests: 3, window_ms: 4 };
+        let object = check.object.clone();
+        let by_policy = PolicyCheck { object, identifier: "u".to_owned(), type_: "t".to_owned() };
+        let version = |changes| Stamped::Changes { once: None, changes }.version();
+        let own = || StampedChange::Check(&check);
+        assert_eq!(version(vec![own()]), VERSION_CHANGES);
+        let both = vec![own(), StampedChange::CheckByPolicy(&by_policy)];
+        assert_eq!(version(both), VERSION_POLICIES);
     }
 }

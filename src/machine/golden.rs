@@ -7,10 +7,13 @@
 //! |---|---|
 //! | `open node=1` | opens a session |
 //! | `check ID limit=3 window=1000 [object=NAME]` | the object is named like the identifier |
+//! | `check ID policy=TYPE [object=NAME]` | by what is stored for the type |
 //! | `reset ID [object=NAME]` | |
 //! | `append NAME [day=n] [type=…] [action=…] [user=…] [ip=…] [body=…]` | `nameless=true`: by the id alone |
 //! | … `[key=NAME] [request=NAME] [ttl=ms] [keep=ms] [most=n]` | any of these three, once for the key |
 //! | `import NAME MS/ID[/TEXT]… [day=n] [retention=ms] [keep=true]` | entries of their own time and id |
+//! | `policy TYPE [limit=n window=ms] [space=NAME]` | stores what is given; removes, if nothing is |
+//! | `seed TYPE/LIMIT/WINDOW…` | |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
 //! | `begin`, `apply` | what stands between them is one batch |
@@ -41,6 +44,7 @@ use super::idempotency::{KeyRecord, KeysRecord};
 use super::invariants::assert_sound;
 use super::limiter::Cell;
 use super::memory::Memory;
+use super::policy::{PoliciesRecord, PolicyRecord};
 use super::session::SessionRecord;
 use super::*;
 
@@ -107,7 +111,7 @@ impl goldenscript::Runner for Runner {
             }
             name => {
                 let commands = self.commands(name, &mut args)?;
-                let outside = matches!(name, "open" | "tick");
+                let outside = matches!(name, "open" | "tick" | "seed");
                 self.group(commands, outside, &mut args, at_ms, context)?
             }
         };
@@ -147,9 +151,15 @@ impl Runner {
             let version = number(args, "to")?.ok_or("to which version?")?;
             return Ok(vec![Command::Raise { version: u8::try_from(version)? }]);
         }
+        if name == "seed" {
+            return self.seed(args);
+        }
         let subject = args.next_pos().ok_or("of whom?")?;
         if name == "import" {
             return self.import(subject, args);
+        }
+        if name == "policy" {
+            return self.policy(subject, args);
         }
         let repeat = number(args, "repeat")?;
         let spread = args.take_key("spread").is_some();
@@ -158,7 +168,7 @@ impl Runner {
         let once = take_once(args)?;
         let is_one = !apart && (together || once.is_some());
         let options: BTreeMap<&str, &str> =
-            ["object", "limit", "window", "body", "day", "nameless"]
+            ["object", "limit", "window", "policy", "body", "day", "nameless"]
                 .into_iter()
                 .chain(FIELDS)
                 .filter_map(|key| Some((key, args.take_key(key)?)))
@@ -187,6 +197,7 @@ impl Runner {
             Command::Check(check) => Change::Check(check),
             Command::Reset(reset) => Change::Reset(reset),
             Command::Append(append) => Change::Log(append),
+            Command::CheckByPolicy(check) => Change::CheckByPolicy(check),
             other => panic!("{other:?} is no change"),
         });
         if is_one {
@@ -217,6 +228,10 @@ impl Runner {
         if name == "reset" {
             return Ok(Command::Reset(Reset { object, identifier }));
         }
+        if let Some(type_) = options.get("policy") {
+            let type_ = (*type_).to_owned();
+            return Ok(Command::CheckByPolicy(PolicyCheck { object, identifier, type_ }));
+        }
         let requests = options.get("limit").ok_or("which limit?")?.parse()?;
         let window_ms = options.get("window").ok_or("which window?")?.parse()?;
         Ok(Command::Check(Check { object, identifier, requests, window_ms }))
@@ -240,6 +255,40 @@ impl Runner {
             terms,
             body: Bytes::copy_from_slice(options.get("body").unwrap_or(&"{}").as_bytes()),
         }))
+    }
+
+    /// Of one type, or of as many as are to be, which are numbered.
+    fn policy(&self, type_: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
+        let repeat = number(args, "repeat")?;
+        let limit = number(args, "limit")?;
+        let policy = match (limit, number(args, "window")?) {
+            (Some(requests), Some(window_ms)) => Some(Policy { requests, window_ms }),
+            (None, None) => None,
+            _ => return Err("a policy is a limit and a window".into()),
+        };
+        let namespace = match args.take_key("space") {
+            Some(name) => Namespace::new(name).id(),
+            None => self.namespace.id(),
+        };
+        let set = |type_| Command::SetPolicy(SetPolicy { namespace, type_, policy });
+        Ok(match repeat {
+            None => vec![set(type_.to_owned())],
+            Some(most) => (0..most).map(|i| set(format!("{type_}-{i}"))).collect(),
+        })
+    }
+
+    fn seed(&self, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
+        let mut policies = Vec::new();
+        while let Some(seed) = args.next_pos() {
+            let parts: Vec<_> = seed.split('/').collect();
+            let [type_, requests, window_ms] = parts[..] else {
+                return Err("a seed is TYPE/LIMIT/WINDOW".into());
+            };
+            let policy = Policy { requests: requests.parse()?, window_ms: window_ms.parse()? };
+            let (namespace, type_) = (self.namespace.id(), type_.to_owned());
+            policies.push(SetPolicy { namespace, type_, policy: Some(policy) });
+        }
+        Ok(vec![Command::SeedPolicies { policies }])
     }
 
     fn import(&mut self, name: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
@@ -412,6 +461,17 @@ impl Runner {
                 let KeysRecord { answers, from_ms } = codec::decode(value)?;
                 format!("answers={answers} from={from_ms}")
             }
+            Table::Register if key == "policies" => {
+                let PoliciesRecord { policies, changes } = codec::decode(value)?;
+                format!("policies={policies} changes={changes}")
+            }
+            Table::Register if key.starts_with("policy ") => {
+                let PolicyRecord { policy, updated_ms, revision } = codec::decode(value)?;
+                let Policy { requests, window_ms } = policy;
+                format!(
+                    "limit={requests} window={window_ms} updated={updated_ms} revision={revision}"
+                )
+            }
             Table::Register => {
                 let registers: Registers = codec::decode(value)?;
                 let Registers { now_ms, sessions, shards, .. } = registers;
@@ -449,7 +509,13 @@ impl Runner {
     fn key(&self, table: Table, key: &[u8]) -> String {
         let number = |at: usize| u64::from_be_bytes(*key[at..].first_chunk().unwrap());
         match table {
-            Table::Register => String::from_utf8_lossy(key).into_owned(),
+            Table::Register => match keys::split_policy(key) {
+                Some((namespace, type_)) if namespace == self.namespace.id() => {
+                    format!("policy {type_}")
+                }
+                Some((_, type_)) => format!("policy elsewhere/{type_}"),
+                None => String::from_utf8_lossy(key).into_owned(),
+            },
             Table::Object | Table::Cell => self.subject(key),
             Table::Alarm => match keys::split_kept(key) {
                 Some(id) => format!("kept {}", text(&id)),
@@ -532,6 +598,10 @@ fn show_outcome(outcome: &Outcome) -> String {
         }
         Outcome::Refused(refusal) => format!("not carried out: {refusal:?}"),
         Outcome::Raised { version } => format!("raised to {version}"),
+        Outcome::PolicySet { existed } => {
+            format!("set, {}", if *existed { "in place of one" } else { "where there was none" })
+        }
+        Outcome::PoliciesSeeded { policies } => format!("{policies} seeded"),
         Outcome::Imported(placed) => placed.iter().map(show_placed).collect::<Vec<_>>().join("; "),
         Outcome::Changed(answered) => {
             let show = |Answered { answer, replayed }: &Answered| {

@@ -7,8 +7,10 @@ use super::idempotency::KeyRecord;
 use super::keys::{self, Alarm};
 use super::limiter::Cell;
 use super::memory::Memory;
+use super::policy::{self, PoliciesRecord};
 use super::{Field, Machine, ObjectRecord, ObjectState, Shard, Table};
 use crate::codec;
+use crate::limits;
 
 /// Panics unless the tables are sound, and hold everything that the machine knows.
 pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
@@ -23,6 +25,7 @@ pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
     );
     assert_shards(rows, &shards);
     assert_keys(machine, rows);
+    assert_policies(rows);
 }
 
 type Limiters = BTreeMap<Vec<u8>, u64>;
@@ -120,6 +123,19 @@ fn assert_keys(machine: &Machine, rows: &Memory) {
         expected.iter().all(|key| keys::split_alarm(key).unwrap().0 >= from_ms),
         "one looks for keys that are due from the first of them on"
     );
+}
+
+/// Policies are counted, and each change of one has a number of its own.
+fn assert_policies(rows: &Memory) {
+    let register = rows.table(Table::Register).find(|(key, _)| *key == keys::POLICIES);
+    let PoliciesRecord { policies, changes } =
+        register.map(|(_, value)| codec::decode(value).unwrap()).unwrap_or_default();
+    let stored = policy::list(rows).unwrap();
+    assert_eq!(stored.len() as u64, policies, "the policies are counted");
+    assert!(policies <= limits::POLICIES_MAX, "they are bounded");
+    let revisions: BTreeSet<u64> = stored.iter().map(|stored| stored.record.revision).collect();
+    assert_eq!(revisions.len(), stored.len(), "a revision is of one change");
+    assert!(revisions.iter().all(|revision| (1..=changes).contains(revision)));
 }
 
 fn alarms(rows: &Memory, kind: Alarm) -> BTreeSet<Vec<u8>> {

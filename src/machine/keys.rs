@@ -3,7 +3,8 @@
 //!
 //! | table | key | bytes |
 //! |---|---|---|
-//! | register | `"machine"`, `"version"`, `"keys"` | 4 or 7 |
+//! | register | `"machine"`, `"version"`, `"keys"`, `"policies"` | 4, 7 or 8 |
+//! | register (policy) | `"policy"` ‖ namespace ‖ type | 6 + 8 + n |
 //! | object | namespace ‖ id | 8 + 16 |
 //! | cell | namespace ‖ id ‖ identifier | 8 + 16 + n |
 //! | alarm (window) | `0` ‖ due ms ‖ cell key | 1 + 8 + 24 + n |
@@ -25,6 +26,10 @@ pub const MACHINE: &[u8] = b"machine";
 pub const VERSION: &[u8] = b"version";
 /// The register of the idempotency keys; without it there has been none.
 pub const KEYS: &[u8] = b"keys";
+/// The register of the policies; without it none was ever stored or removed.
+pub const POLICIES: &[u8] = b"policies";
+/// What the rows of policies begin with.
+const POLICY: &[u8] = b"policy";
 
 /// What an alarm row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +55,31 @@ pub fn object(object: &ObjectRef) -> Vec<u8> {
     [&object.namespace.0[..], &object.id.0[..]].concat()
 }
 
+/// All objects of a namespace, as a range.
+pub fn objects(namespace: NamespaceId) -> (Vec<u8>, Vec<u8>) {
+    (namespace.0.to_vec(), [&namespace.0[..], &[0xff; OBJECT_BYTES]].concat())
+}
+
 /// `namespace ‖ id ‖ identifier`
 pub fn cell(object: &ObjectRef, identifier: &str) -> Vec<u8> {
     [&object.namespace.0[..], &object.id.0[..], identifier.as_bytes()].concat()
+}
+
+/// `"policy" ‖ namespace ‖ type`
+pub fn policy(namespace: NamespaceId, type_: &str) -> Vec<u8> {
+    [POLICY, &namespace.0, type_.as_bytes()].concat()
+}
+
+/// All policies, as a range.
+pub fn policies() -> (Vec<u8>, Vec<u8>) {
+    // Neither the first byte of a namespace nor what follows it is before or behind this.
+    (POLICY.to_vec(), [&POLICY[..POLICY.len() - 1], &[POLICY[POLICY.len() - 1] + 1]].concat())
+}
+
+/// The namespace and the type of a row that [`policy`] names.
+pub fn split_policy(key: &[u8]) -> Option<(NamespaceId, &str)> {
+    let (namespace, type_) = key.strip_prefix(POLICY)?.split_first_chunk()?;
+    Some((NamespaceId(*namespace), std::str::from_utf8(type_).ok()?))
 }
 
 /// `kind ‖ ms ‖ subject`

@@ -36,6 +36,26 @@ pub struct Cell {
     pub alarm_ms: u64,
 }
 
+/// A check with the limit that it is decided by: its own, or a policy's.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// See [`Check::object`].
+    pub object: &'a ObjectRef,
+    /// See [`Check::identifier`].
+    pub identifier: &'a str,
+    /// See [`Check::requests`].
+    pub requests: u64,
+    /// See [`Check::window_ms`].
+    pub window_ms: u64,
+}
+
+impl<'a> From<&'a Check> for Asked<'a> {
+    fn from(check: &'a Check) -> Self {
+        let Check { object, identifier, requests, window_ms } = check;
+        Self { object, identifier, requests: *requests, window_ms: *window_ms }
+    }
+}
+
 impl Cell {
     /// Whether the window is open at `now_ms` for a request whose own window is `window_ms`.
     fn is_open(&self, now_ms: u64, window_ms: u64) -> bool {
@@ -44,8 +64,8 @@ impl Cell {
 }
 
 /// Decides one check at `now_ms`.
-pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Result<Answer> {
-    let key = keys::cell(&check.object, &check.identifier);
+pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: Asked<'_>) -> io::Result<Answer> {
+    let key = keys::cell(check.object, check.identifier);
     let cell = read(rows, &key)?;
     let open = cell.filter(|cell| cell.is_open(now_ms, check.window_ms));
     let decision = decide(open, now_ms, check);
@@ -65,7 +85,7 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &Check) -> io::Resul
         _ => {
             if let Some(cell) = cell {
                 rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
-            } else if !create(rows, now_ms, &check.object)? {
+            } else if !create(rows, now_ms, check.object)? {
                 return Ok(Answer::Refused(Refusal::OtherClass));
             }
             rows.put(Table::Alarm, keys::alarm(Alarm::Window, ends_ms, &key), Vec::new());
@@ -83,7 +103,7 @@ fn standing(open: Option<Cell>, now_ms: u64) -> (u64, u64) {
     open.map_or((0, now_ms), |open| (open.count, open.window_start_ms))
 }
 
-fn decide(open: Option<Cell>, now_ms: u64, check: &Check) -> Decision {
+fn decide(open: Option<Cell>, now_ms: u64, check: Asked<'_>) -> Decision {
     let (count, window_start_ms) = standing(open, now_ms);
     Decision {
         allowed: count < check.requests,
@@ -101,8 +121,8 @@ fn decide(open: Option<Cell>, now_ms: u64, check: &Check) -> Decision {
 ///
 /// # Errors
 /// If the view cannot be read or is damaged.
-pub fn refusal(view: &dyn View, now_ms: u64, check: &Check) -> io::Result<Option<Decision>> {
-    let cell = view.get(Table::Cell, &keys::cell(&check.object, &check.identifier))?;
+pub fn refusal(view: &dyn View, now_ms: u64, check: Asked<'_>) -> io::Result<Option<Decision>> {
+    let cell = view.get(Table::Cell, &keys::cell(check.object, check.identifier))?;
     let cell: Option<Cell> = cell.map(|value| codec::decode(&value)).transpose()?;
     let open = cell.filter(|cell| cell.is_open(now_ms, check.window_ms));
     let decision = decide(open, now_ms, check);

@@ -32,6 +32,7 @@ mod memory;
 mod model;
 pub mod object;
 mod outcome;
+pub mod policy;
 pub mod session;
 mod table;
 mod version;
@@ -43,15 +44,15 @@ use sha2::{Digest, Sha256};
 
 pub use command::{
     Append, Batch, Change, Check, Command, Draft, Field, Group, IdempotencyKey, Import,
-    ImportedEntry, Keeping, NO_SESSION, Once, Request, Reset, ShardRef, Stamped, StampedChange,
-    Terms, Tick,
+    ImportedEntry, Keeping, NO_SESSION, Once, Policy, PolicyCheck, Request, Reset, SetPolicy,
+    ShardRef, Stamped, StampedChange, Terms, Tick,
 };
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
 pub use outcome::{
     Answer, Answered, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal, Ticked,
 };
 pub use table::{Row, Table, View, Write};
-pub use version::{VERSION_CHANGES, VERSION_MAX, VERSION_MIN, check_version};
+pub use version::{VERSION_CHANGES, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, check_version};
 
 use idempotency::KeysRecord;
 use session::{Sessions, Standing};
@@ -178,7 +179,7 @@ impl Machine {
     fn inside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
         let now_ms = self.registers.now_ms;
         match command {
-            Command::Check(check) => limiter::check(rows, now_ms, check).map(Outcome::from),
+            Command::Check(check) => limiter::check(rows, now_ms, check.into()).map(Outcome::from),
             Command::Reset(reset) => limiter::reset(rows, reset).map(Outcome::from),
             Command::Append(append) => {
                 let shards = &mut self.registers.shards;
@@ -189,9 +190,12 @@ impl Machine {
                 let shards = &mut self.registers.shards;
                 import::import(rows, now_ms, shards, *retention_ms, import).map(Outcome::Imported)
             }
-            Command::OpenSession { .. } | Command::Tick(_) | Command::Raise { .. } => {
-                Ok(Outcome::Refused(Refusal::Misplaced))
-            }
+            Command::CheckByPolicy(check) => policy::check(rows, now_ms, check).map(Outcome::from),
+            Command::SetPolicy(set) => policy::set(rows, now_ms, set),
+            Command::OpenSession { .. }
+            | Command::Tick(_)
+            | Command::Raise { .. }
+            | Command::SeedPolicies { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 
@@ -205,7 +209,8 @@ impl Machine {
         let Registers { now_ms, shards, .. } = &mut self.registers;
         let now_ms = *now_ms;
         let mut carry_out = |rows: &mut Overlay, change: &Change<Append>| match change {
-            Change::Check(check) => limiter::check(rows, now_ms, check),
+            Change::Check(check) => limiter::check(rows, now_ms, check.into()),
+            Change::CheckByPolicy(check) => policy::check(rows, now_ms, check),
             Change::Reset(reset) => limiter::reset(rows, reset),
             Change::Log(append) => audit::append(rows, now_ms, shards, append),
         };
@@ -219,8 +224,8 @@ impl Machine {
         Ok(Outcome::Changed(answered.collect::<io::Result<_>>()?))
     }
 
-    /// A command that may be applied twice: a tick finds nothing left to do, and a second opening
-    /// ends the session of the first, whose node then opens another.
+    /// A command that may be applied twice: a tick finds nothing left to do, policies are seeded once,
+    /// and a second opening ends the session of the first, whose node then opens another.
     fn outside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
         let now_ms = self.registers.now_ms;
         match command {
@@ -251,11 +256,14 @@ impl Machine {
                 }
                 Ok(Outcome::Raised { version: self.version })
             }
+            Command::SeedPolicies { policies } => policy::seed(rows, now_ms, policies),
             Command::Check(_)
             | Command::Reset(_)
             | Command::Append(_)
             | Command::Changes { .. }
-            | Command::Import { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
+            | Command::Import { .. }
+            | Command::CheckByPolicy(_)
+            | Command::SetPolicy(_) => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 }

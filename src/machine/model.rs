@@ -41,6 +41,10 @@ struct Model {
     shards: BTreeMap<ObjectId, ModelShard>,
     /// What was ever kept under a key, also if that is long ago.
     keys: BTreeMap<[u8; 16], KeyRecord>,
+    /// By namespace and type: the limit, and since when.
+    policies: BTreeMap<(NamespaceId, String), (Policy, u64)>,
+    /// A policy was stored once, though it may be gone.
+    had_policies: bool,
 }
 
 impl Default for Model {
@@ -56,6 +60,8 @@ impl Default for Model {
             told: BTreeMap::new(),
             shards: BTreeMap::new(),
             keys: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            had_policies: false,
         }
     }
 }
@@ -126,6 +132,16 @@ impl Model {
             (true, Command::Check(check)) => self.check(check).into(),
             (true, Command::Reset(reset)) => self.reset(reset).into(),
             (true, Command::Append(append)) => self.append(append).into(),
+            (true, Command::CheckByPolicy(check)) => self.check_by_policy(check).into(),
+            (true, Command::SetPolicy(set)) => self.set_policy(set),
+            (false, Command::SeedPolicies { policies }) => {
+                let is_first = !self.had_policies;
+                for set in policies.iter().filter(|_| is_first) {
+                    self.set_policy(set);
+                }
+                let policies = if is_first { self.policies.len() as u64 } else { 0 };
+                Outcome::PoliciesSeeded { policies }
+            }
             (true, Command::Changes { once, changes }) => self.changes(once.as_ref(), changes),
             (true, Command::Import { retention_ms, import }) => {
                 let place = |entry| self.place(entry, *retention_ms, import.keep_expired);
@@ -165,7 +181,10 @@ impl Model {
         let answered = changes.iter().zip(&mut record.answers).map(|(change, kept)| {
             let before = *kept;
             let answer = before.unwrap_or_else(|| self.change(change));
-            let is_refused = matches!(answer, Answer::Checked(decision) if !decision.allowed);
+            let is_refused = match answer {
+                Answer::Checked(decision) => !decision.allowed,
+                other => matches!(other, Answer::Refused(_)),
+            };
             *kept = (!is_refused).then_some(answer);
             Answered { answer, replayed: before.is_some() }
         });
@@ -181,7 +200,33 @@ impl Model {
             Change::Check(check) => self.check(check),
             Change::Reset(reset) => self.reset(reset),
             Change::Log(append) => self.append(append),
+            Change::CheckByPolicy(check) => self.check_by_policy(check),
         }
+    }
+
+    fn check_by_policy(&mut self, check: &PolicyCheck) -> Answer {
+        let PolicyCheck { object, identifier, type_ } = check.clone();
+        match self.policies.get(&(object.namespace, type_)) {
+            Some((Policy { requests, window_ms }, _)) => {
+                let (requests, window_ms) = (*requests, *window_ms);
+                self.check(&Check { object, identifier, requests, window_ms })
+            }
+            None => Answer::Refused(Refusal::NoPolicy),
+        }
+    }
+
+    fn set_policy(&mut self, SetPolicy { namespace, type_, policy }: &SetPolicy) -> Outcome {
+        let place = (*namespace, type_.clone());
+        let before = self.policies.remove(&place);
+        if let Some(policy) = policy {
+            let since_ms = match before {
+                Some((same, since_ms)) if same == *policy => since_ms,
+                _ => self.now_ms,
+            };
+            self.policies.insert(place, (*policy, since_ms));
+            self.had_policies = true;
+        }
+        Outcome::PolicySet { existed: before.is_some() }
     }
 
     fn reset(&mut self, reset: &Reset) -> Answer {
@@ -358,6 +403,13 @@ impl Model {
         });
         assert_eq!(found.collect::<BTreeSet<(u32, [u8; 16])>>(), days, "the days");
 
+        let found = policy::list(rows).unwrap().into_iter().map(|stored| {
+            let policy::Stored { namespace, type_, record } = stored;
+            ((namespace, type_), (record.policy, record.updated_ms))
+        });
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), self.policies, "the policies");
+        assert_eq!(policy::is_seeded(rows).unwrap(), self.had_policies);
+
         let live = |(_, record): &(&[u8; 16], &KeyRecord)| self.now_ms < record.expires_ms;
         let expected = self.keys.iter().filter(live).map(|(id, record)| (*id, record.clone()));
         let found = rows.table(Table::Alarm).filter_map(|(row, value)| {
@@ -404,10 +456,13 @@ enum PlannedGroup {
         unanswered: Option<u64>,
         commands: Vec<PlannedCommand>,
     },
-    /// Commands where they may not stand.
     Raise {
         version: u8,
     },
+    Seed {
+        policies: Vec<PlannedPolicy>,
+    },
+    /// Commands where they may not stand.
     Misplaced {
         outside: bool,
     },
@@ -429,6 +484,16 @@ enum PlannedCommand {
     Append { shard: u8, terms: Terms, by_day: bool },
     Import { retention_ms: u64, keep_expired: bool, entries: Vec<PlannedEntry> },
     Changes { once: Option<PlannedKey>, changes: Vec<PlannedCommand> },
+    CheckByPolicy { limiter: u8, identifier: u8, type_: u8 },
+    SetPolicy(PlannedPolicy),
+}
+
+/// Of two namespaces, of which one has limiters, and of few types.
+#[derive(Clone, Debug)]
+struct PlannedPolicy {
+    elsewhere: bool,
+    type_: u8,
+    policy: Option<Policy>,
 }
 
 /// Of few places, so that they come again.
@@ -489,6 +554,7 @@ fn planned_group() -> impl Strategy<Value = PlannedGroup> {
         40 => commands,
         1 => (VERSION_MIN..=VERSION_MAX).prop_map(|version| PlannedGroup::Raise { version }),
         1 => any::<bool>().prop_map(|outside| PlannedGroup::Misplaced { outside }),
+        1 => prop::collection::vec(planned_policy(), 0..3).prop_map(|policies| PlannedGroup::Seed { policies }),
     ]
 }
 
@@ -502,7 +568,23 @@ fn planned_command() -> impl Strategy<Value = PlannedCommand> {
         (retention_ms, any::<bool>(), entries).prop_map(|(retention_ms, keep_expired, entries)| {
             PlannedCommand::Import { retention_ms, keep_expired, entries }
         });
-    prop_oneof![13 => planned_change(), 4 => changes, 3 => imports]
+    let policies = planned_policy().prop_map(PlannedCommand::SetPolicy);
+    prop_oneof![13 => planned_change(), 4 => changes, 3 => imports, 2 => policies]
+}
+
+fn planned_policy() -> impl Strategy<Value = PlannedPolicy> {
+    let window_ms = prop::sample::select(vec![10, 25, 50]);
+    let policy = prop::option::weighted(0.85, (0..4u64, window_ms));
+    (prop::bool::weighted(0.2), 0..2u8, policy).prop_map(|(elsewhere, type_, policy)| {
+        let policy = policy.map(|(requests, window_ms)| Policy { requests, window_ms });
+        PlannedPolicy { elsewhere, type_, policy }
+    })
+}
+
+fn planned_check_by_policy() -> impl Strategy<Value = PlannedCommand> {
+    (FIXED..4, 0..2u8, 0..2u8).prop_map(|(limiter, identifier, type_)| {
+        PlannedCommand::CheckByPolicy { limiter, identifier, type_ }
+    })
 }
 
 fn planned_entry() -> impl Strategy<Value = PlannedEntry> {
@@ -537,6 +619,7 @@ fn planned_change() -> impl Strategy<Value = PlannedCommand> {
     let term = || prop::option::of(0..3u64);
     prop_oneof![
         8 => planned_check(),
+        4 => planned_check_by_policy(),
         1 => (0..4u8, 0..2u8)
             .prop_map(|(limiter, identifier)| PlannedCommand::Reset { limiter, identifier }),
         4 => (0..3u8, [term(), term(), term(), term()], any::<bool>())
@@ -585,6 +668,10 @@ impl Sender {
                 outside(Command::Tick(Tick { retention_ms: *retention_ms }))
             }
             PlannedGroup::Raise { version } => outside(Command::Raise { version: *version }),
+            PlannedGroup::Seed { policies } => {
+                let policies = policies.iter().map(set_policy).collect();
+                outside(Command::SeedPolicies { policies })
+            }
             PlannedGroup::Misplaced { outside: true } => {
                 outside(self.command(&PlannedCommand::Reset { limiter: 0, identifier: 0 }))
             }
@@ -632,6 +719,11 @@ impl Sender {
                 let (object, identifier) = (limiter_named(*number), name(identifier));
                 Command::Reset(Reset { object, identifier })
             }
+            PlannedCommand::CheckByPolicy { limiter: number, identifier, type_ } => {
+                let (object, identifier) = (limiter_named(*number), name(identifier));
+                Command::CheckByPolicy(PolicyCheck { object, identifier, type_: name(type_) })
+            }
+            PlannedCommand::SetPolicy(planned) => Command::SetPolicy(set_policy(planned)),
             PlannedCommand::Append { shard, terms, by_day } => {
                 self.appended += 1;
                 Command::Append(Append {
@@ -683,8 +775,14 @@ fn change(command: Command) -> Change<Append> {
         Command::Check(check) => Change::Check(check),
         Command::Reset(reset) => Change::Reset(reset),
         Command::Append(append) => Change::Log(append),
+        Command::CheckByPolicy(check) => Change::CheckByPolicy(check),
         other => panic!("{other:?} is no change"),
     }
+}
+
+fn set_policy(PlannedPolicy { elsewhere, type_, policy }: &PlannedPolicy) -> SetPolicy {
+    let namespace = if *elsewhere { Namespace::new("test-Other") } else { namespace() };
+    SetPolicy { namespace: namespace.id(), type_: format!("name-{type_}"), policy: *policy }
 }
 
 fn limiter_named(number: u8) -> ObjectRef {
@@ -802,7 +900,7 @@ proptest! {
     #[test]
     fn a_refusal_without_the_log_is_the_one_in_the_log(
         plans in plans(1_000),
-        checks in prop::collection::vec((planned_check(), 0..60u64), 16),
+        checks in prop::collection::vec((prop_oneof![planned_check(), planned_check_by_policy()], 0..60u64), 16),
     ) {
         let (mut replica, mut sender) = (Replica::new(), Sender::default());
         for plan in &plans {
@@ -810,16 +908,27 @@ proptest! {
             replica.apply(&batch);
         }
         for (planned, later_ms) in &checks {
-            let Command::Check(check) = sender.command(planned) else { unreachable!() };
+            let check = sender.command(planned);
             let now_ms = replica.machine.now_ms() + later_ms;
             let mut rows = table::Overlay::new(&replica.rows);
-            let answer = limiter::check(&mut rows, now_ms, &check).unwrap();
+            let (answer, refusal) = match &check {
+                Command::Check(check) => (
+                    limiter::check(&mut rows, now_ms, check.into()),
+                    limiter::refusal(&replica.rows, now_ms, check.into()),
+                ),
+                Command::CheckByPolicy(check) => (
+                    policy::check(&mut rows, now_ms, check),
+                    policy::refusal(&replica.rows, now_ms, check),
+                ),
+                other => panic!("{other:?} is no check"),
+            };
+            let answer = answer.unwrap();
             let has_written = !rows.into_writes().is_empty();
             let expected = match answer {
                 Answer::Checked(decision) if !decision.allowed && !has_written => Some(decision),
                 _ => None,
             };
-            prop_assert_eq!(limiter::refusal(&replica.rows, now_ms, &check).unwrap(), expected);
+            prop_assert_eq!(refusal.unwrap(), expected);
         }
     }
 }
@@ -916,6 +1025,9 @@ fn the_plans_reach_every_answer() {
         "keys full",
         "logged",
         "misplaced",
+        "no policy",
+        "policies seeded",
+        "policy set",
         "raised",
         "refused",
         "replayed",
@@ -941,7 +1053,11 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
         }
         Outcome::Refused(Refusal::KeyReused) => vec!["key reused"],
         Outcome::Refused(Refusal::KeysFull) => vec!["keys full"],
+        Outcome::Refused(Refusal::NoPolicy) => vec!["no policy"],
         Outcome::Refused(_) => vec!["misplaced"],
+        Outcome::PolicySet { .. } => vec!["policy set"],
+        Outcome::PoliciesSeeded { policies: 0 } => vec![],
+        Outcome::PoliciesSeeded { .. } => vec!["policies seeded"],
         Outcome::Changed(answered) => {
             let kind = |answered: &Answered| match answered.replayed {
                 true => vec!["replayed"],

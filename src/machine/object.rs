@@ -4,9 +4,15 @@
 //! `k = SHA-256(uniqueKey)`, the id of `name` is `b ‖ HMAC-SHA256(k, b)[0..16]` where
 //! `b = HMAC-SHA256(k, name)[0..16]`. So 16 bytes identify an object and the other 16 check them.
 
+use std::io;
+
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::keys;
+use super::table::{Table, View};
+use crate::codec;
 
 /// A namespace of objects: the first 8 bytes of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +115,20 @@ pub enum ObjectState {
     },
     /// An audit shard. It goes with its last entry.
     Shard(Shard),
+}
+
+/// At most `limit` objects of a namespace, as `view` shows them.
+///
+/// # Errors
+/// If the view cannot be read or is damaged.
+pub fn in_namespace(
+    view: &dyn View,
+    namespace: NamespaceId,
+    limit: usize,
+) -> io::Result<Vec<ObjectRecord>> {
+    let (from, to) = keys::objects(namespace);
+    let rows = view.scan(Table::Object, &from, &to, limit)?;
+    rows.iter().map(|(_, value)| codec::decode(value)).collect()
 }
 
 /// An audit shard: entries with dense sequence numbers and times that never decrease.

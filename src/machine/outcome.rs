@@ -34,6 +34,16 @@ pub enum Outcome {
     Changed(Vec<Answered>),
     /// What the entries of an import came to, in their order.
     Imported(Vec<Placed>),
+    /// What is stored for a type is what was asked for.
+    PolicySet {
+        /// Whether something was stored for it before.
+        existed: bool,
+    },
+    /// Policies were stored if there never was one.
+    PoliciesSeeded {
+        /// How many.
+        policies: u64,
+    },
 }
 
 /// What an entry of an import came to.
@@ -141,6 +151,10 @@ pub enum Refusal {
     ImportExpired,
     /// An imported entry's time is not over.
     ImportFuture,
+    /// A check brought no limit, and none is stored for its type.
+    NoPolicy,
+    /// As many policies are stored as may be, and this one is new.
+    PoliciesFull,
 }
 
 /// What a group of commands came to.

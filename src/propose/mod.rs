@@ -17,6 +17,7 @@ mod forward;
 mod groups;
 mod leader;
 mod observe;
+mod policies;
 mod refusals;
 mod stamp;
 mod ticker;
@@ -24,13 +25,15 @@ mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use forward::ForwardReply;
 pub use leader::{Leader, SubmitError};
+pub use refusals::AnyCheck;
 pub use stamp::shard_of;
 
 use refusals::Refusals;
@@ -39,10 +42,13 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{
     Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
-    ObjectRef, Outcome, Refusal, Request, Reset, VERSION_CHANGES, import,
+    ObjectRef, Outcome, PolicyCheck, Refusal, Request, Reset, SetPolicy, VERSION_CHANGES,
+    VERSION_POLICIES, import,
 };
-use crate::metrics::counted;
 use crate::raft::Node;
+
+/// Between two looks whether commands of a later version are held back.
+const VERSION_LOOK: Duration = Duration::from_millis(50);
 
 /// A command that waits for its outcome.
 struct Pending {
@@ -72,15 +78,19 @@ impl Proposer {
     /// state of this node.
     ///
     /// # Errors
-    /// As [`Proposer::propose`].
-    pub async fn check(&self, check: Check) -> Result<Outcome> {
+    /// As [`Proposer::propose`]; by a policy, as [`Proposer::change`].
+    pub async fn check(&self, check: impl Into<AnyCheck>) -> Result<Outcome> {
+        let check = check.into();
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        if matches!(check, AnyCheck::ByPolicy(_)) {
+            self.wait_for(VERSION_POLICIES, deadline).await?;
+        }
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, None, deadline).await? {
-            counted().checks.with_label_values(&["refused_by_read"]).inc();
+            observe::count_refusal_by_read();
             return Ok(Outcome::Checked(refusal));
         }
-        let outcome = self.propose_by(Request::Check(check), deadline).await?;
+        let outcome = self.propose_by(check.into(), deadline).await?;
         if let Outcome::Checked(decision) = &outcome {
             self.refusals.learn(guess, decision);
         }
@@ -92,16 +102,25 @@ impl Proposer {
     ///
     /// # Errors
     /// As [`Proposer::change`].
-    pub async fn check_once(&self, check: Check, key: IdempotencyKey) -> Result<Outcome> {
-        self.knows_changes()?;
+    pub async fn check_once(
+        &self,
+        check: impl Into<AnyCheck>,
+        key: IdempotencyKey,
+    ) -> Result<Outcome> {
+        let check = check.into();
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        let version = match check {
+            AnyCheck::Own(_) => VERSION_CHANGES,
+            AnyCheck::ByPolicy(_) => VERSION_POLICIES,
+        };
+        self.wait_for(version, deadline).await?;
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, Some(&key), deadline).await? {
-            counted().checks.with_label_values(&["refused_by_read"]).inc();
+            observe::count_refusal_by_read();
             let answer = Answer::Checked(refusal);
             return Ok(Outcome::Changed(vec![Answered { answer, replayed: false }]));
         }
-        let request = Request::Changes { key: Some(key), changes: vec![Change::Check(check)] };
+        let request = Request::Changes { key: Some(key), changes: vec![check.into()] };
         let outcome = self.propose_by(request, deadline).await?;
         if let Outcome::Changed(answered) = &outcome
             && let [Answered { answer: Answer::Checked(decision), replayed: false }] = answered[..]
@@ -122,8 +141,14 @@ impl Proposer {
         key: Option<IdempotencyKey>,
         changes: Vec<Change>,
     ) -> Result<Outcome> {
-        self.knows_changes()?;
-        self.propose(Request::Changes { key, changes }).await
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        let is_by_policy = |change: &Change| matches!(change, Change::CheckByPolicy(_));
+        let version = match changes.iter().any(is_by_policy) {
+            true => VERSION_POLICIES,
+            false => VERSION_CHANGES,
+        };
+        self.wait_for(version, deadline).await?;
+        self.propose_by(Request::Changes { key, changes }, deadline).await
     }
 
     /// Takes entries over that have their ids and times. Comes to [`Outcome::Imported`].
@@ -131,8 +156,9 @@ impl Proposer {
     /// # Errors
     /// As [`Proposer::change`].
     pub async fn import(&self, import: Import) -> Result<Outcome> {
-        self.knows_changes()?;
-        self.propose(Request::Import(import)).await
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        self.wait_for(VERSION_CHANGES, deadline).await?;
+        self.propose_by(Request::Import(import), deadline).await
     }
 
     /// Why entries of these times, in ms since the Unix epoch, would not be imported now wherever they
@@ -140,20 +166,35 @@ impl Proposer {
     ///
     /// # Errors
     /// `Unavailable` while not every node knows such commands.
-    pub fn try_import(&self, keep_expired: bool, times: &[u64]) -> Result<Vec<Option<Refusal>>> {
-        self.knows_changes()?;
+    pub async fn try_import(
+        &self,
+        keep_expired: bool,
+        times: &[u64],
+    ) -> Result<Vec<Option<Refusal>>> {
+        self.wait_for(VERSION_CHANGES, Instant::now() + limits::REQUEST_TIMEOUT).await?;
         let now_ms = self.node.now_ms();
         let refusal = |at_ms| import::refusal(now_ms, self.retention_ms, keep_expired, at_ms);
         Ok(times.iter().map(|at_ms| refusal(*at_ms)).collect())
     }
 
-    /// Whether the log may hold [`Request::Changes`] and [`Request::Import`].
-    fn knows_changes(&self) -> Result<()> {
-        if self.node.progress().borrow().version >= VERSION_CHANGES {
+    /// Returns once the log may hold commands of `version`. They are on their way in a cluster that has
+    /// just begun, and then waited for; not if a node is known that does not take part in them.
+    async fn wait_for(&self, version: u8, deadline: Instant) -> Result<()> {
+        let mut progress = self.node.progress();
+        if progress.borrow().version >= version {
             return Ok(());
         }
-        let message = "idempotency keys, batches and imports cannot be used until all nodes know \
-                       them: an upgrade is under way, or version_max holds it";
+        let until =
+            (Instant::now() + limits::VERSION_TIMEOUT).min(deadline - limits::ANSWER_MARGIN);
+        while Instant::now() < until && !self.node.is_held_below(version) {
+            self.node.check_quorum()?;
+            let raised = progress.wait_for(|progress| progress.version >= version);
+            if let Ok(Ok(_)) = timeout(VERSION_LOOK, raised).await {
+                return Ok(());
+            }
+        }
+        let message = "idempotency keys, batches, imports and policies cannot be used until all nodes \
+                       know them: an upgrade is under way, or version_max holds it";
         Err(Error::new(Kind::Unavailable, "not_yet_supported", message))
     }
 
@@ -211,8 +252,14 @@ pub struct Proposals {
 
 /// Starts the queues of one node, its alarm ticker, and its look for upgrades.
 ///
-/// `retention_ms` is that of audit entries, `keeping` that of idempotency keys.
-pub fn start(node: &Node, retention_ms: u64, keeping: Keeping) -> Proposals {
+/// `retention_ms` is that of audit entries, `keeping` that of idempotency keys; `policies` are stored in a
+/// cluster that never had one.
+pub fn start(
+    node: &Node,
+    retention_ms: u64,
+    keeping: Keeping,
+    policies: Vec<SetPolicy>,
+) -> Proposals {
     let mut tasks = JoinSet::new();
     let leader = Leader::start(node.clone(), keeping, retention_ms, &mut tasks);
     let (queue, waiting) = mpsc::channel(limits::PROPOSAL_QUEUE_MAX);
@@ -220,7 +267,7 @@ pub fn start(node: &Node, retention_ms: u64, keeping: Keeping) -> Proposals {
     let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
     tasks.spawn(groups::run(forwarder, waiting, waiting_bytes.clone()));
     tasks.spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
-    tasks.spawn(upgrade::run(node.clone(), leader.clone()));
+    tasks.spawn(upgrade::run(node.clone(), leader.clone(), policies));
     let refusals = Arc::new(Refusals::new(node.clone()));
     let proposer = Proposer { node: node.clone(), refusals, queue, retention_ms, waiting_bytes };
     Proposals { proposer, leader, tasks }
@@ -238,6 +285,7 @@ fn size(request: &Request) -> usize {
                 Change::Check(check) => check_size(check),
                 Change::Reset(reset) => reset_size(reset),
                 Change::Log(draft) => log_size(draft),
+                Change::CheckByPolicy(check) => policy_check_size(check),
             };
             FIXED_BYTES + changes.iter().map(size).sum::<usize>()
         }
@@ -246,6 +294,9 @@ fn size(request: &Request) -> usize {
                 |entry: &ImportedEntry| FIXED_BYTES + name_size(&entry.object) + entry.body.len();
             FIXED_BYTES + import.entries.iter().map(size).sum::<usize>()
         }
+        Request::CheckByPolicy(check) => policy_check_size(check),
+        Request::SetPolicy(set) => policy_size(set),
+        Request::SeedPolicies(policies) => policies.iter().map(policy_size).sum::<usize>(),
     }
 }
 
@@ -253,6 +304,14 @@ const FIXED_BYTES: usize = 64;
 
 fn check_size(check: &Check) -> usize {
     FIXED_BYTES + name_size(&check.object) + check.identifier.len()
+}
+
+fn policy_check_size(check: &PolicyCheck) -> usize {
+    FIXED_BYTES + name_size(&check.object) + check.identifier.len() + check.type_.len()
+}
+
+fn policy_size(set: &SetPolicy) -> usize {
+    FIXED_BYTES + set.type_.len()
 }
 
 fn reset_size(reset: &Reset) -> usize {

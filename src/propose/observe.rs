@@ -1,8 +1,26 @@
 //! What is counted of changes, and what of their queue is looked at when somebody asks.
 
+use std::sync::LazyLock;
+
 use crate::machine::{Answer, Answered, Outcome, next_alarm};
-use crate::metrics::{counted, gauges};
+use crate::metrics::{IntCounter, counted, gauges};
 use crate::raft::{Leadership, Node};
+
+/// Looked up once: there is one for each check.
+struct Checks {
+    admitted: IntCounter,
+    refused: IntCounter,
+    refused_by_read: IntCounter,
+}
+
+static CHECKS: LazyLock<Checks> = LazyLock::new(|| {
+    let of = |outcome| counted().checks.with_label_values(&[outcome]);
+    Checks {
+        admitted: of("admitted"),
+        refused: of("refused"),
+        refused_by_read: of("refused_by_read"),
+    }
+});
 
 /// Counts the checks in what a request came to. What a key gives again was counted before.
 pub(super) fn count_checks(outcome: &Outcome) {
@@ -19,9 +37,13 @@ pub(super) fn count_checks(outcome: &Outcome) {
     }
 }
 
+/// Counts a check that was refused without the log.
+pub(super) fn count_refusal_by_read() {
+    CHECKS.refused_by_read.inc();
+}
+
 fn count(is_admitted: bool) {
-    let outcome = if is_admitted { "admitted" } else { "refused" };
-    counted().checks.with_label_values(&[outcome]).inc();
+    if is_admitted { CHECKS.admitted.inc() } else { CHECKS.refused.inc() }
 }
 
 /// Sets the gauges of this node's queue.

@@ -10,14 +10,67 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::machine::{Check, Decision, IdempotencyKey, idempotency, limiter};
+use crate::machine::{
+    Change, Check, Decision, IdempotencyKey, ObjectRef, PolicyCheck, Request, View, idempotency,
+    limiter, policy,
+};
 use crate::raft::Node;
+
+/// A check, by where its limit comes from.
+pub enum AnyCheck {
+    /// From the request itself.
+    Own(Check),
+    /// From what is stored for a type.
+    ByPolicy(PolicyCheck),
+}
+
+impl AnyCheck {
+    /// What is counted.
+    fn cell(&self) -> (&ObjectRef, &str) {
+        match self {
+            Self::Own(Check { object, identifier, .. })
+            | Self::ByPolicy(PolicyCheck { object, identifier, .. }) => (object, identifier),
+        }
+    }
+
+    fn refusal(&self, view: &dyn View, now_ms: u64) -> io::Result<Option<Decision>> {
+        match self {
+            Self::Own(check) => limiter::refusal(view, now_ms, check.into()),
+            Self::ByPolicy(check) => policy::refusal(view, now_ms, check),
+        }
+    }
+}
+
+impl From<Check> for AnyCheck {
+    fn from(check: Check) -> Self {
+        Self::Own(check)
+    }
+}
+
+impl From<AnyCheck> for Request {
+    fn from(check: AnyCheck) -> Self {
+        match check {
+            AnyCheck::Own(check) => Self::Check(check),
+            AnyCheck::ByPolicy(check) => Self::CheckByPolicy(check),
+        }
+    }
+}
+
+impl From<AnyCheck> for Change {
+    fn from(check: AnyCheck) -> Self {
+        match check {
+            AnyCheck::Own(check) => Self::Check(check),
+            AnyCheck::ByPolicy(check) => Self::CheckByPolicy(check),
+        }
+    }
+}
 
 /// Answers refused checks on one node.
 pub(super) struct Refusals {
@@ -31,7 +84,7 @@ impl Refusals {
     }
 
     /// Where it is remembered whether checks like this one are refused.
-    pub(super) fn guess(&self, check: &Check) -> Guess {
+    pub(super) fn guess(&self, check: &AnyCheck) -> Guess {
         self.guesses.of(check)
     }
 
@@ -43,7 +96,7 @@ impl Refusals {
     pub(super) async fn decide(
         &self,
         guess: Guess,
-        check: &Check,
+        check: &AnyCheck,
         key: Option<&IdempotencyKey>,
         deadline: Instant,
     ) -> Result<Option<Decision>> {
@@ -51,9 +104,9 @@ impl Refusals {
             return Ok(None);
         }
         let now_ms = self.node.reads().barrier(deadline).await?;
-        let internal = |error: std::io::Error| Error::internal(error.to_string());
+        let internal = |error: io::Error| Error::internal(error.to_string());
         let state = self.node.state();
-        let decision = limiter::refusal(state, now_ms, check).map_err(internal)?;
+        let decision = check.refusal(state, now_ms).map_err(internal)?;
         if decision.is_none() {
             self.guesses.forget(guess);
             return Ok(None);
@@ -96,8 +149,9 @@ impl Guesses {
         Self { hasher: RandomState::new(), sets }
     }
 
-    fn of(&self, check: &Check) -> Guess {
-        Guess(self.hasher.hash_one((check.object.id, &check.identifier)).max(1))
+    fn of(&self, check: &AnyCheck) -> Guess {
+        let (object, identifier) = check.cell();
+        Guess(self.hasher.hash_one((object.id, identifier)).max(1))
     }
 
     fn is_refused(&self, guess: Guess) -> bool {
@@ -134,13 +188,13 @@ mod tests {
     use super::*;
     use crate::machine::Namespace;
 
-    fn check(identifier: &str) -> Check {
-        Check {
+    fn check(identifier: &str) -> AnyCheck {
+        AnyCheck::Own(Check {
             object: Namespace::new("n").object("limiter"),
             identifier: identifier.to_owned(),
             requests: 1,
             window_ms: 1000,
-        }
+        })
     }
 
     #[test]

@@ -90,6 +90,9 @@ impl Stamper {
                 changes: changes.iter().map(|change| self.change(change)).collect(),
             },
             Request::Import(import) => Stamped::Import { retention_ms: self.retention_ms, import },
+            Request::CheckByPolicy(check) => Stamped::CheckByPolicy(check),
+            Request::SetPolicy(set) => Stamped::SetPolicy(set),
+            Request::SeedPolicies(policies) => Stamped::SeedPolicies { policies },
         }
     }
 
@@ -98,6 +101,7 @@ impl Stamper {
             Change::Check(check) => StampedChange::Check(check),
             Change::Reset(reset) => StampedChange::Reset(reset),
             Change::Log(draft) => StampedChange::Log(self.append(draft)),
+            Change::CheckByPolicy(check) => StampedChange::CheckByPolicy(check),
         }
     }
 

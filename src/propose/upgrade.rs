@@ -1,5 +1,6 @@
 //! Turns new commands on: while this node leads, it looks whether every node of the cluster takes part
-//! in more versions than the log may hold, and raises that.
+//! in more versions than the log may hold, and raises that. With the version that has policies come
+//! those of this node's settings, if the cluster never had one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +8,55 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::leader::Leader;
-use crate::machine::{Group, GroupOutcome, Outcome, Request};
+use crate::machine::{Group, GroupOutcome, Outcome, Request, SetPolicy, VERSION_POLICIES, policy};
 use crate::raft::{Leadership, Node};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs for as long as the node.
-pub(super) async fn run(node: Node, leader: Leader) {
+/// Runs for as long as the node. `policies` are those of its settings.
+pub(super) async fn run(node: Node, leader: Leader, policies: Vec<SetPolicy>) {
     loop {
         sleep(LOOK).await;
         if !matches!(node.leadership(), Leadership::Here { .. }) {
             continue;
         }
-        let Some(version) = node.common_version() else { continue };
-        if version <= node.progress().borrow().version {
+        let requests = due(&node, &policies);
+        if requests.is_empty() {
             continue;
         }
-        let raise = vec![Request::Raise { version }];
-        let group = Group::outside_session(Arc::new(raise));
+        let group = Group::outside_session(Arc::new(requests));
         // If it came to nothing, or nobody knows, the next look sees.
-        if let Ok(GroupOutcome::Done(outcomes)) = leader.submit(group).await
-            && let Some(Outcome::Raised { version }) = outcomes.first()
-        {
+        if let Ok(GroupOutcome::Done(outcomes)) = leader.submit(group).await {
+            outcomes.iter().for_each(tell);
+        }
+    }
+}
+
+/// What has to be proposed. In one group: who sees the version raised finds the policies.
+fn due(node: &Node, policies: &[SetPolicy]) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut version = node.progress().borrow().version;
+    if let Some(common) = node.common_version().filter(|common| *common > version) {
+        requests.push(Request::Raise { version: common });
+        version = common;
+    }
+    // A state that cannot be read ends the node elsewhere.
+    let is_seeded = || policy::is_seeded(node.state()).unwrap_or(true);
+    if version >= VERSION_POLICIES && !policies.is_empty() && !is_seeded() {
+        requests.push(Request::SeedPolicies(policies.to_vec()));
+    }
+    requests
+}
+
+fn tell(outcome: &Outcome) {
+    match outcome {
+        Outcome::Raised { version } => {
             tracing::info!(version, "all nodes know these commands: they may be used from now on");
         }
+        Outcome::PoliciesSeeded { policies: 1.. } => {
+            tracing::info!("the policies of the configuration are stored");
+        }
+        _ => {}
     }
 }

@@ -25,6 +25,15 @@ impl Node {
         });
         versions.collect::<Option<Vec<u8>>>()?.into_iter().min()
     }
+
+    /// Whether a node of the cluster is known that does not take part in commands of `version`: this one,
+    /// or one that has said so.
+    pub fn is_held_below(&self, version: u8) -> bool {
+        let inner = &self.inner;
+        let reachable = inner.peers.reachable();
+        let holds = |id: &u64| reachable.get(id).is_some_and(|status| status.version_max < version);
+        inner.settings.version_max < version || inner.members().nodes.keys().any(holds)
+    }
 }
 
 impl Inner {

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use tallykeep::codec;
 use tallykeep::machine::{
     Append, Batch, Change, Check, Command, Group, GroupOutcome, IdempotencyKey, Import,
-    ImportedEntry, Keeping, Machine, NamespaceId, ObjectId, ObjectRef, Once, Reset, Table, Tick,
-    View,
+    ImportedEntry, Keeping, Machine, NamespaceId, ObjectId, ObjectRef, Once, Policy, PolicyCheck,
+    Reset, SetPolicy, Table, Tick, View,
 };
 use tallykeep::storage::{Snapshots, StateOptions, StateStore};
 use tempfile::TempDir;
@@ -69,7 +69,21 @@ fn change() -> impl Strategy<Value = Change<Append>> {
             Change::Log(Append { object, day, id, terms, body: Bytes::from(body) })
         },
     );
-    prop_oneof![8 => check, 1 => reset, 6 => append]
+    let by_policy =
+        (object(), identifier(), identifier()).prop_map(|(object, identifier, type_)| {
+            Change::CheckByPolicy(PolicyCheck { object, identifier, type_ })
+        });
+    prop_oneof![8 => check, 1 => reset, 6 => append, 4 => by_policy]
+}
+
+/// Of limits that no node takes.
+fn set_policy() -> impl Strategy<Value = SetPolicy> {
+    let policy = prop::option::weighted(0.8, (number(), number()));
+    (object(), identifier(), policy).prop_map(|(object, type_, policy)| SetPolicy {
+        namespace: object.namespace,
+        type_,
+        policy: policy.map(|(requests, window_ms)| Policy { requests, window_ms }),
+    })
 }
 
 /// Under few keys, which are sent again with other requests, and with bounds that no node sets.
@@ -106,7 +120,9 @@ fn command() -> impl Strategy<Value = Command> {
         Change::Check(check) => Command::Check(check),
         Change::Reset(reset) => Command::Reset(reset),
         Change::Log(append) => Command::Append(append),
+        Change::CheckByPolicy(check) => Command::CheckByPolicy(check),
     });
+    let seeds = prop::collection::vec(set_policy(), 0..3);
     let several = (prop::option::weighted(0.8, once()), prop::collection::vec(change(), 0..4))
         .prop_map(|(once, changes)| Command::Changes { once, changes });
     prop_oneof![
@@ -115,6 +131,8 @@ fn command() -> impl Strategy<Value = Command> {
         4 => import(),
         2 => number().prop_map(|retention_ms| Command::Tick(Tick { retention_ms })),
         1 => (0..3u64).prop_map(|node| Command::OpenSession { node }),
+        3 => set_policy().prop_map(Command::SetPolicy),
+        1 => seeds.prop_map(|policies| Command::SeedPolicies { policies }),
         1 => any::<u8>().prop_map(|version| Command::Raise { version }),
     ]
 }

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 pub use api::{Answer, Api, check_body, iso, now_ms};
 pub use load::{Failure, Load, Record, Why};
-pub use node::{Exit, run, run_to_end, run_with};
+pub use node::{Exit, run, run_from, run_to_end, run_with};
 pub use ports::{Ports, is_free};
 pub use wait::wait_until;
 

@@ -162,13 +162,20 @@ pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Exit {
     run_with(arguments, &[])
 }
 
+/// The same, with this on its standard input.
+pub fn run_from<S: AsRef<OsStr>>(arguments: &[S], input: Stdio) -> Exit {
+    start(tallykeep().args(arguments).stdin(input))
+}
+
 /// The same, with these variables in its environment.
 pub fn run_with<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &OsStr)]) -> Exit {
+    start(tallykeep().args(arguments).envs(environment.iter().copied()))
+}
+
+fn start(command: &mut Command) -> Exit {
     let dir = tempfile::tempdir().expect("a folder for temporary files");
     let file = |name: &str| File::create(dir.path().join(name)).expect("a file for the output");
-    let child = tallykeep()
-        .args(arguments)
-        .envs(environment.iter().copied())
+    let child = command
         .current_dir(dir.path())
         .stdout(file("stdout"))
         .stderr(file("stderr"))

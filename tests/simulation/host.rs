@@ -125,7 +125,7 @@ impl Host {
         let listener = self.network.listen(self.id, life.clone());
         let (clock, log, state) = (self.clock.clone(), Arc::new(log), Arc::new(state));
         let node = Node::start(self.settings(), clock, dialer, log, state, snapshots).await?;
-        let proposals = propose::start(&node, RETENTION_MS, KEEPING);
+        let proposals = propose::start(&node, RETENTION_MS, KEEPING, Vec::new());
 
         let requests = PeerRequests { node: node.clone(), leader: proposals.leader };
         let handler: Arc<dyn Handler> = match world.planted.forgets_sessions {

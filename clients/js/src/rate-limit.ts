@@ -30,7 +30,8 @@ const TYPE_BYTES_MAX = 512;
 
 /**
  * Counts a request of `identifier` against the limiter `type:identifier` (guide, "Rate Limiter" and
- * "Naming Strategies").
+ * "Naming Strategies"). Without a `config` the limit is the policy that the cluster keeps for `type`
+ * (`tallykeep policy`).
  *
  * If the limiter cannot be asked, or its answer is none, the request is allowed (guide, "Error
  * Handling"): `{ allowed: true, remaining: 0, resetTime: now + 60000 }`, and the reason goes to
@@ -46,9 +47,9 @@ export async function checkRateLimit(
   env: RateLimiterEnv,
   identifier: string,
   type: string,
-  config: RateLimitConfig,
+  config?: RateLimitConfig,
 ): Promise<RateLimitResult> {
-  checkConfig(config);
+  if (config !== undefined) checkConfig(config);
   checkType(type);
   try {
     return await ask(env.RATE_LIMITER, type, counted(identifier), config);
@@ -79,11 +80,14 @@ async function ask(
   namespace: FetchNamespace,
   type: string,
   identifier: string,
-  { requests, windowMs }: RateLimitConfig,
+  config: RateLimitConfig | undefined,
 ): Promise<RateLimitResult> {
-  const body = JSON.stringify({ identifier, config: { requests, windowMs } });
+  const body =
+    config === undefined
+      ? { identifier, type }
+      : { identifier, config: { requests: config.requests, windowMs: config.windowMs } };
   const name = `${type}:${identifier}`;
-  const response = await post(namespace, name, "https://rate-limiter/check", body);
+  const response = await post(namespace, name, "https://rate-limiter/check", JSON.stringify(body));
   if (response.status !== 200 && response.status !== 429) {
     throw new Error(`the limiter answered ${await describe(response)}`);
   }

@@ -36,6 +36,27 @@ test("the guide's sample: two requests are allowed, the third is not", async (t)
   assert.equal(root.status, 429);
 });
 
+test("without a config the limit is the policy of the type", async (t) => {
+  const cluster = await startCluster(t);
+  const [endpoint] = cluster.endpoints;
+  const env = durableObjects({ endpoints: [endpoint] });
+  const failures = errors(t);
+  // Without a policy nothing can be decided, and it fails open.
+  assert.equal((await checkRateLimit(env, "1.2.3.4", "wix")).allowed, true);
+  assert.match(`${failures()[0][1]}`, /no policy is stored for the type \"wix\"/);
+  const stored = await fetch(`${endpoint}/admin/policies/wix`, {
+    method: "PUT",
+    body: JSON.stringify({ requests: 1, windowMs: 60_000 }),
+  });
+  assert.equal(stored.status, 200);
+  const results = [];
+  for (let call = 0; call < 2; call++) results.push(await checkRateLimit(env, "1.2.3.4", "wix"));
+  assert.deepEqual(results.map(({ allowed, remaining }) => [allowed, remaining]), [[true, 0], [false, 0]]);
+  // It is the limiter that a check with a config of its own counts in, too.
+  assert.equal((await checkRateLimit(env, "1.2.3.4", "wix", CONFIG)).remaining, 0);
+  assert.equal(failures().length, 1);
+});
+
 test("identifiers that the cluster would not take are limited all the same", async (t) => {
   const cluster = await startCluster(t);
   const env = durableObjects({ endpoints: cluster.endpoints });
@@ -81,7 +102,7 @@ test("it fails open as the guide says, and tells why", async (t) => {
 test("a config or a type out of bounds is the program's fault and thrown", async () => {
   const env = durableObjects({ endpoints: ["http://127.0.0.1:1"] });
   const configs = [
-    [undefined, /requests/], [{}, /requests/], [{ requests: -1, windowMs: 1 }, /requests/], [{ requests: 1.5, windowMs: 1 }, /requests/],
+    [null, /requests/], [{}, /requests/], [{ requests: -1, windowMs: 1 }, /requests/], [{ requests: 1.5, windowMs: 1 }, /requests/],
     [{ requests: 2 ** 53, windowMs: 1 }, /requests/], [{ requests: "1", windowMs: 1 }, /requests/], [{ requests: 1 }, /windowMs/],
     [{ requests: 1, windowMs: 0 }, /windowMs/], [{ requests: 1, windowMs: 34_560_000_001 }, /windowMs/], [{ requests: 1, window: 1 }, /windowMs/],
   ];

@@ -33,6 +33,16 @@ def test_a_check_is_the_guides_body() -> None:
     assert alone == {"identifier": "i", "config": {"requests": 0, "windowMs": 1}}
 
 
+def test_a_check_without_a_limit_names_a_type() -> None:
+    by_policy = json.loads(_api.check("i", "wix", None, None, None).request.body or b"")
+    assert by_policy == {"identifier": "i", "type": "wix"}
+    with pytest.raises(ValueError, match="must be a type"):
+        _api.check("i", None, None, None, None)
+    for requests, window_ms in ((1, None), (None, 1)):
+        with pytest.raises(ValueError, match="together"):
+            _api.check("i", "wix", requests, window_ms, None)
+
+
 def test_every_call_that_changes_something_has_a_key_of_its_own() -> None:
     def made() -> list[str | None]:
         return [

@@ -49,6 +49,19 @@ def test_a_limit_is_exact_over_all_nodes(connect: Connect, cluster: Cluster) -> 
     assert client.check(name, "gamma", requests=5, window_ms=HOUR_MS).remaining == 3
 
 
+def test_a_check_without_a_limit_goes_by_the_policy_of_its_type(
+    connect: Connect, cluster: Cluster
+) -> None:
+    client, type = connect(cluster.endpoints), some()
+    with pytest.raises(RequestError) as refused:
+        client.check("i", type)
+    assert (refused.value.status, refused.value.code) == (400, "no_policy")
+    url = f"{cluster.endpoints[0]}/admin/policies/{type}"
+    policy = {"requests": 1, "windowMs": HOUR_MS}
+    assert httpx.put(url, json=policy, trust_env=False).status_code == 200
+    assert [client.check("i", type).allowed for _ in range(2)] == [True, False]
+
+
 def test_what_the_cluster_would_not_take_is_limited_all_the_same(
     connect: Connect, cluster: Cluster
 ) -> None:

@@ -26,8 +26,26 @@ struct LimiterBody<'a> {
     config: Option<Limit>,
 }
 
-/// `POST /check`, with a limit, or `POST /reset`, without one.
-pub(crate) fn limiter(
+/// `POST /check`; without a limit, by the policy of the type.
+pub(crate) fn check(
+    identifier: &str,
+    type_: Option<&str>,
+    limit: Option<Limit>,
+    key: Option<&str>,
+) -> Result<Request> {
+    if limit.is_none() && type_.is_none() {
+        return Err(Error::argument("without a limit there must be a type, which has a policy"));
+    }
+    limiter("/check", identifier, type_, limit, key)
+}
+
+/// `POST /reset`.
+pub(crate) fn reset(identifier: &str, type_: Option<&str>, key: Option<&str>) -> Result<Request> {
+    limiter("/reset", identifier, type_, None, key)
+}
+
+fn limiter(
+    path: &str,
     identifier: &str,
     type_: Option<&str>,
     limit: Option<Limit>,
@@ -39,7 +57,6 @@ pub(crate) fn limiter(
     }
     limit.map_or(Ok(()), Limit::validate)?;
     let identifier = &counted(identifier);
-    let path = if limit.is_some() { "/check" } else { "/reset" };
     Ok(post(path, &LimiterBody { identifier, type_, config: limit }, key))
 }
 
@@ -217,23 +234,27 @@ mod tests {
 
     #[test]
     fn a_check_is_the_guides_body() {
-        let request = limiter("user-123", Some("wix"), Some(LIMIT), None).unwrap();
+        let request = check("user-123", Some("wix"), Some(LIMIT), None).unwrap();
         let expected = concat!(
             r#"{"identifier":"user-123","type":"wix","#,
             r#""config":{"requests":100,"windowMs":60000}}"#
         );
         assert_eq!((request.path.as_str(), body(&request)), ("/check", expected));
-        let request = limiter("i", None, None, None).unwrap();
+        let request = check("i", Some("wix"), None, None).unwrap();
+        let by_policy = r#"{"identifier":"i","type":"wix"}"#;
+        assert_eq!((request.path.as_str(), body(&request)), ("/check", by_policy));
+        assert!(check("i", None, None, None).is_err());
+        let request = reset("i", None, None).unwrap();
         assert_eq!((request.path.as_str(), body(&request)), ("/reset", r#"{"identifier":"i"}"#));
     }
 
     #[test]
     fn every_call_that_changes_something_has_a_key_of_its_own() {
-        let key = || limiter("i", None, None, None).unwrap().key.unwrap();
+        let key = || reset("i", None, None).unwrap().key.unwrap();
         let (one, other) = (key(), key());
         assert_ne!(one, other);
         assert_eq!((one.len(), &one[..1], &one[37..]), (38, "\"", "\""));
-        let given = limiter("i", None, None, Some("\"own\"")).unwrap();
+        let given = reset("i", None, Some("\"own\"")).unwrap();
         assert_eq!((given.key.as_deref(), given.has_own_key), (Some("\"own\""), false));
         assert_eq!(query(&Query::default()).key, None);
     }
@@ -250,14 +271,14 @@ mod tests {
     fn what_is_out_of_bounds_is_not_sent() {
         for (requests, window_ms) in [(1 << 53, 1), (1, 0), (1, 34_560_000_001)] {
             let limit = Some(Limit { requests, window_ms });
-            let error = limiter("i", None, limit, None).unwrap_err();
+            let error = check("i", None, limit, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Argument);
         }
         for type_ in ["".to_owned(), "x".repeat(513), "é".repeat(257)] {
-            assert!(limiter("i", Some(&type_), None, None).is_err());
+            assert!(reset("i", Some(&type_), None).is_err());
         }
         let most = Limit { requests: (1 << 53) - 1, window_ms: 34_560_000_000 };
-        assert!(limiter("i", Some(&"x".repeat(512)), Some(most), None).is_ok());
+        assert!(check("i", Some(&"x".repeat(512)), Some(most), None).is_ok());
     }
 
     #[test]

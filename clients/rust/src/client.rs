@@ -84,7 +84,8 @@ impl Client {
     /// Counts a request against the limiter `type:identifier`, or `identifier` alone (guide, "Rate
     /// Limiter" and "Naming Strategies").
     ///
-    /// `type_` has 1 to 512 bytes. An `identifier` comes from outside: one that the cluster would not
+    /// `type_` has 1 to 512 bytes. Without a `limit` the limit is the policy that the cluster keeps for
+    /// `type_` (`tallykeep policy`), which then must be there. An `identifier` comes from outside: one that the cluster would not
     /// take (empty, over 512 bytes, with control characters) is counted under `sha256:` and its
     /// digest.
     ///
@@ -94,10 +95,10 @@ impl Client {
         &self,
         identifier: &str,
         type_: impl Into<Option<&str>>,
-        limit: Limit,
+        limit: impl Into<Option<Limit>>,
     ) -> Result<Decision> {
         let key = self.key.as_deref();
-        let request = api::limiter(identifier, type_.into(), Some(limit), key)?;
+        let request = api::check(identifier, type_.into(), limit.into(), key)?;
         api::decision(&self.calls.call(&request).await?)
     }
 
@@ -106,7 +107,7 @@ impl Client {
     /// # Errors
     /// Those of all calls.
     pub async fn reset(&self, identifier: &str, type_: impl Into<Option<&str>>) -> Result<()> {
-        let request = api::limiter(identifier, type_.into(), None, self.key.as_deref())?;
+        let request = api::reset(identifier, type_.into(), self.key.as_deref())?;
         api::success(&self.calls.call(&request).await?)
     }
 

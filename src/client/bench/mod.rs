@@ -41,7 +41,7 @@ pub use summary::{Identifiers, OperationSummary, Operations, ScheduleSummary, Su
 use tokio::time::interval;
 
 use self::plan::{End, Plan};
-use super::{Endpoints, Error};
+use super::{Endpoints, Error, exit};
 use crate::limits::{
     BENCH_CONNECTIONS_MAX, BENCH_DAYS_MAX, BENCH_DURATION_MAX, BENCH_KEYS_MAX, BENCH_RATE_MAX,
     BENCH_REQUESTS_MAX, BENCH_TYPES_MAX, CLIENT_PAUSE, DETAILS_BYTES_MAX, NAME_BYTES_MAX,
@@ -238,7 +238,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     } else {
         print!("{summary}");
     }
-    Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit::of(summary.is_good()))
 }
 
 /// Loads the cluster. Progress, and the first wrong answers, go to stderr.

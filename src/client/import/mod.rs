@@ -23,7 +23,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::{Endpoints, Error};
+use super::{Endpoints, Error, exit};
 use crate::limits::{BATCH_ITEMS_MAX, IMPORT_BATCH_BYTES};
 
 pub use rows::{CsvEscape, Format};
@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     } else {
         print!("{summary}");
     }
-    Ok(if summary.is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit::of(summary.is_whole))
 }
 
 /// Imports the file. Progress and complaints about single rows go to stderr.

@@ -126,7 +126,7 @@ impl<'a> Sender<'a> {
                     return Ok(answer);
                 }
                 Err(Fault::Rejected(why)) => {
-                    return Err(Error::Cluster(format!("/admin/import: {why}")));
+                    return Err(Error::Rejected(format!("/admin/import: {why}")));
                 }
                 Err(Fault::Unknown(why)) => {
                     self.tally.resent += 1;
@@ -134,10 +134,9 @@ impl<'a> Sender<'a> {
                 }
                 Err(Fault::Unchanged(why)) => why,
             };
-            if !turns.next().await {
-                let go_on = if self.dry_run { "" } else { "; run it again to go on" };
-                let message = format!("/admin/import: no answer in time: {why}{go_on}");
-                return Err(Error::Cluster(message));
+            if !turns.failed(why).await {
+                let go_on = if self.dry_run { "" } else { ", so run it again to go on" };
+                return Err(turns.gave_up(&format!("no node took the entries in time{go_on}")));
             }
         }
     }

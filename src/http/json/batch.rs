@@ -9,7 +9,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::value::Name;
-use super::{duplicate, invalid, malformed, shown};
+use super::{duplicate, invalid, malformed, shown, unreadable};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -22,7 +22,8 @@ pub fn batch<'a>(body: &'a [u8], name: &str) -> Result<Vec<&'a [u8]>> {
     let body = std::str::from_utf8(body)
         .map_err(|error| malformed(format_args!("not UTF-8 at byte {}", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(body);
-    let envelope = deserializer.deserialize_map(Envelope { name }).map_err(malformed)?;
+    let envelope = deserializer.deserialize_map(Envelope { name });
+    let envelope = envelope.map_err(|error| unreadable(&error))?;
     deserializer.end().map_err(malformed)?;
     if let Some(unknown) = envelope.unknown {
         let message = format!("{:?} is no member of a batch; {name} is", shown(&unknown));

@@ -4,7 +4,7 @@
 use serde::de::{IgnoredAny, MapAccess};
 
 use super::value::{Field, Members, Value, read};
-use super::{check_name, invalid};
+use super::{check_name, invalid, shown};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -15,8 +15,8 @@ pub struct CheckBody {
     pub identifier: String,
     /// The sort of limiter, within the same bounds.
     pub type_: Option<String>,
-    /// The limit.
-    pub config: Config,
+    /// The limit; without one there is a `type_`, whose policy is applied.
+    pub config: Option<Config>,
 }
 
 /// A limit, within its bounds.
@@ -41,22 +41,44 @@ pub struct ResetBody {
 ///
 /// # Errors
 /// `malformed_json`; `duplicate_key` for a known member; `invalid_field` naming the member and its
-/// bound; `config_required` where there is no `config`.
+/// bound; `config_required` where there is neither `config` nor `type`.
 pub fn check(body: &[u8]) -> Result<CheckBody> {
     let members: CheckMembers<'_> = read(body)?;
     let (identifier, type_) = names(members.identifier, members.type_)?;
     let config = match members.config.value("config")? {
+        None if type_.is_some() => None,
         None => {
-            let message = "config must be there: {\"requests\":…,\"windowMs\":…}";
+            let message = "config must be there: {\"requests\":…,\"windowMs\":…}; or a type for which a \
+                           policy is stored";
             return Err(Error::invalid("config_required", message));
         }
-        Some(Value::Object(config)) => config,
+        Some(Value::Object(config)) => Some(limit(config, "config.requests", "config.windowMs")?),
         Some(_) => return Err(invalid("config", "be an object")),
     };
-    let requests = within(config.requests, "config.requests", 0, limits::REQUESTS_MAX)?;
+    Ok(CheckBody { identifier, type_, config })
+}
+
+/// Reads the body of `PUT /admin/policies/{type}`: a limit, and nothing else.
+///
+/// # Errors
+/// As [`check`], and `unknown_member`.
+pub fn policy(body: &[u8]) -> Result<Config> {
+    let PolicyMembers { config, unknown } = read(body)?;
+    if let Some(unknown) = unknown {
+        let message =
+            format!("{:?} is no member of a policy; requests and windowMs are", shown(&unknown));
+        return Err(Error::invalid("unknown_member", message));
+    }
+    limit(config, "requests", "windowMs")
+}
+
+/// The limit, whose members are named so in errors.
+fn limit(config: ConfigMembers<'_>, requests: &str, window_ms: &str) -> Result<Config> {
     let (least, most) = (limits::WINDOW_MS_MIN, limits::WINDOW_MS_MAX);
-    let window_ms = within(config.window_ms, "config.windowMs", least, most)?;
-    Ok(CheckBody { identifier, type_, config: Config { requests, window_ms } })
+    Ok(Config {
+        requests: within(config.requests, requests, 0, limits::REQUESTS_MAX)?,
+        window_ms: within(config.window_ms, window_ms, least, most)?,
+    })
 }
 
 /// Reads the body of `/reset`.
@@ -99,6 +121,26 @@ struct ConfigMembers<'de> {
     window_ms: Field<'de>,
 }
 
+#[derive(Default)]
+struct PolicyMembers<'de> {
+    config: ConfigMembers<'de>,
+    /// The first member of another name.
+    unknown: Option<String>,
+}
+
+impl<'de> Members<'de> for PolicyMembers<'de> {
+    fn take<A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> std::result::Result<(), A::Error> {
+        if !matches!(name, "requests" | "windowMs") {
+            self.unknown.get_or_insert_with(|| name.to_owned());
+        }
+        self.config.take(name, map)
+    }
+}
+
 impl<'de> Members<'de> for CheckMembers<'de> {
     fn take<A: MapAccess<'de>>(
         &mut self,
@@ -139,7 +181,16 @@ mod tests {
             "type":"wix","more":{"a":[{}]}} "#;
         let config = Config { requests: 100, window_ms: 60_000 };
         let (identifier, type_) = ("user-123".to_owned(), Some("wix".to_owned()));
+        let config = Some(config);
         assert_eq!(check(body), Ok(CheckBody { identifier, type_, config }));
+        for body in [
+            r#"{"identifier":"u","type":"wix"}"#,
+            r#"{"config":null,"type":"wix","identifier":"u"}"#,
+        ] {
+            let (identifier, type_) = ("u".to_owned(), Some("wix".to_owned()));
+            let expected = CheckBody { identifier, type_, config: None };
+            assert_eq!(check(body.as_bytes()), Ok(expected));
+        }
         let body = br#"{"identifier":"\u00e9\/","type":null}"#;
         assert_eq!(reset(body), Ok(ResetBody { identifier: "é/".to_owned(), type_: None }));
     }
@@ -153,7 +204,10 @@ mod tests {
             let body = format!(
                 r#"{{"identifier":"{name}","config":{{"requests":{requests},"windowMs":{window_ms}}}}}"#
             );
-            assert_eq!(check(body.as_bytes()).unwrap().config, Config { requests, window_ms });
+            let config = Config { requests, window_ms };
+            assert_eq!(check(body.as_bytes()).unwrap().config, Some(config));
+            let body = format!(r#"{{"requests":{requests},"windowMs":{window_ms}}}"#);
+            assert_eq!(policy(body.as_bytes()), Ok(config));
         }
     }
 
@@ -166,7 +220,13 @@ mod tests {
             (r#"["u",null,{"requests":1,"windowMs":1}]"#, "malformed_json", "another type"),
             (r#"{"identifier":"u""#, "malformed_json", "EOF"),
             (r#"{"identifier":"u"} x"#, "malformed_json", "trailing"),
-            (r#"{"identifier":"\ud800"}"#, "malformed_json", "hex escape"),
+            (r#"{"identifier":"\ud800"}"#, "lone_surrogate", "hex escape"),
+            (r#"{"identifier":"\ud800x"}"#, "lone_surrogate", "hex escape"),
+            (r#"{"identifier":"\ud800\n"}"#, "lone_surrogate", "hex escape"),
+            (r#"{"identifier":"\ud800\u0041"}"#, "lone_surrogate", "surrogate"),
+            (r#"{"identifier":"\udc00"}"#, "lone_surrogate", "surrogate"),
+            (r#"{"\udc00":1}"#, "lone_surrogate", "surrogate"),
+            (r#"{"identifier":"\u12"}"#, "malformed_json", "escape"),
             ("{}", "invalid_field", "identifier must be a string of 1 to 512 bytes"),
             (r#"{"identifier":""}"#, "invalid_field", "identifier must be a string of 1"),
             (&long, "invalid_field", "1 to 512"),
@@ -210,5 +270,23 @@ mod tests {
         }
         let body = r#"{"identifier":"u","config":{"requests":1,"windowMs":1,"requests":1}}"#;
         assert_eq!(check(body.as_bytes()).unwrap_err().code, "duplicate_key");
+    }
+
+    #[test]
+    fn a_policy_is_a_limit_and_nothing_else() {
+        for (body, code, part) in [
+            ("", "malformed_json", "EOF"),
+            ("[1,2]", "malformed_json", "another type"),
+            ("{}", "invalid_field", "requests must be there"),
+            (r#"{"requests":1}"#, "invalid_field", "windowMs must be there"),
+            (r#"{"requests":-1,"windowMs":1}"#, "invalid_field", "requests must be a JSON integer"),
+            (r#"{"requests":1,"windowMs":0}"#, "invalid_field", "from 1 to 34560000000"),
+            (r#"{"requests":1,"windowMs":1,"window":1}"#, "unknown_member", "\"window\""),
+            (r#"{"requests":1,"windowMs":1,"requests":1}"#, "duplicate_key", "requests"),
+        ] {
+            let error = policy(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code, code, "{body}");
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{duplicate, invalid, malformed};
+use super::{duplicate, invalid, malformed, unreadable};
 use crate::error::Result;
 
 /// The members of an object that are of interest.
@@ -50,7 +50,8 @@ pub(super) struct Field<'de, T = Nothing> {
 
 /// Reads a body, which must be an object.
 pub(super) fn read<'de, T: Members<'de>>(body: &'de [u8]) -> Result<T> {
-    match serde_json::from_slice::<Value<'de, T>>(body).map_err(malformed)? {
+    let value = serde_json::from_slice::<Value<'de, T>>(body);
+    match value.map_err(|error| unreadable(&error))? {
         Value::Object(members) => Ok(members),
         _ => Err(malformed("it is a JSON value of another type")),
     }

@@ -23,15 +23,16 @@ pub fn check(body: &[u8]) -> Verdict {
     let names = ResetBody { identifier: identifier.clone(), type_: type_.clone() };
     assert_eq!(reset.as_ref(), Ok(&names), "a check's names are a reset's");
     assert_names(&names);
-    let Config { requests, window_ms } = *config;
-    assert!(requests <= limits::REQUESTS_MAX);
-    assert!((limits::WINDOW_MS_MIN..=limits::WINDOW_MS_MAX).contains(&window_ms));
-
-    let written = json!({
-        "identifier": identifier,
-        "type": type_,
-        "config": {"requests": requests, "windowMs": window_ms},
+    assert!(config.is_some() || type_.is_some(), "where there is no limit there is a type");
+    let config = config.map(|Config { requests, window_ms }| {
+        assert!(requests <= limits::REQUESTS_MAX);
+        assert!((limits::WINDOW_MS_MIN..=limits::WINDOW_MS_MAX).contains(&window_ms));
+        let written = json!({"requests": requests, "windowMs": window_ms});
+        let policy = fuzzing::policy(written.to_string().as_bytes());
+        assert_eq!(policy, Ok(Config { requests, window_ms }));
+        written
     });
+    let written = json!({"identifier": identifier, "type": type_, "config": config});
     assert_eq!(fuzzing::check(written.to_string().as_bytes()), read);
     Verdict::Taken
 }

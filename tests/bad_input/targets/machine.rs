@@ -4,6 +4,7 @@
 use tallykeep::codec;
 use tallykeep::machine::{
     Batch, Command, GroupOutcome, Machine, Table, View, idempotency, keys, limiter, next_alarm,
+    policy,
 };
 
 use super::allocation::{VALUE, bounded};
@@ -49,6 +50,8 @@ pub fn same_everywhere(batches: &[Batch]) -> (Machine, Store) {
         assert_eq!(piecewise.registers(), straight.registers());
         let keys = |replica: &Replica| replica.store.get(Table::Register, keys::KEYS).ok();
         assert_eq!(keys(&piecewise), keys(&straight));
+        let policies = |replica: &Replica| policy::list(&replica.store).expect("the policies");
+        assert_eq!(policies(&piecewise), policies(&straight));
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Register) {
             let (ours, theirs) = (piecewise.store.table(table), straight.store.table(table));
             assert_eq!(ours, theirs, "how groups are batched changes {table:?}");
@@ -91,7 +94,11 @@ impl Replica {
         next_alarm(&self.store, batch.at_ms).expect("the alarms can be read");
         for command in batch.groups.iter().flat_map(|group| group.commands.iter()) {
             if let Command::Check(check) = command {
-                limiter::refusal(&self.store, batch.at_ms, check).expect("a cell can be read");
+                limiter::refusal(&self.store, batch.at_ms, check.into())
+                    .expect("a cell can be read");
+            }
+            if let Command::CheckByPolicy(check) = command {
+                policy::refusal(&self.store, batch.at_ms, check).expect("a policy can be read");
             }
             if let Command::Changes { once: Some(once), .. } = command {
                 idempotency::is_kept(&self.store, batch.at_ms, &once.key)

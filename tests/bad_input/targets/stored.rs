@@ -7,6 +7,7 @@ use tallykeep::fuzzing::{self, Stored};
 use tallykeep::machine::audit::EntryRecord;
 use tallykeep::machine::idempotency::{KeyRecord, KeysRecord};
 use tallykeep::machine::limiter::Cell;
+use tallykeep::machine::policy::{PoliciesRecord, PolicyRecord};
 use tallykeep::machine::session::SessionRecord;
 use tallykeep::machine::{Machine, ObjectRecord, Outcome, Table, keys};
 
@@ -30,6 +31,8 @@ pub fn value(input: &[u8]) -> Verdict {
         10 => stored(Stored::SnapshotMeta, value),
         11 => again::<KeyRecord>(value),
         12 => again::<KeysRecord>(value),
+        13 => again::<PolicyRecord>(value),
+        14 => again::<PoliciesRecord>(value),
         _ => Verdict::Refused,
     }
 }

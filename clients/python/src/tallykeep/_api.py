@@ -39,14 +39,23 @@ class Operation(Generic[Result]):
 
 
 def check(
-    identifier: str, type: str | None, requests: int, window_ms: int, key: str | None
+    identifier: str,
+    type: str | None,
+    requests: int | None,
+    window_ms: int | None,
+    key: str | None,
 ) -> Operation[Decision]:
     """``POST /check``."""
     body = _limiter(identifier, type)
-    body["config"] = {
-        "requests": integer("requests", requests, 0, REQUESTS_MAX),
-        "windowMs": integer("window_ms", window_ms, 1, WINDOW_MS_MAX),
-    }
+    if requests is not None and window_ms is not None:
+        body["config"] = {
+            "requests": integer("requests", requests, 0, REQUESTS_MAX),
+            "windowMs": integer("window_ms", window_ms, 1, WINDOW_MS_MAX),
+        }
+    elif requests is not None or window_ms is not None:
+        raise ValueError("requests and window_ms are given together, or neither is")
+    elif type is None:
+        raise ValueError("without requests and window_ms there must be a type, which has a policy")
     return Operation(_post("/check", to_json(body), key), _decision)
 
 

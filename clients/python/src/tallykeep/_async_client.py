@@ -54,8 +54,8 @@ class AsyncClient:
         identifier: str,
         type: str | None = None,
         *,
-        requests: int,
-        window_ms: int,
+        requests: int | None = None,
+        window_ms: int | None = None,
         idempotency_key: str | None = None,
     ) -> Decision:
         """As :meth:`tallykeep.Client.check`."""

@@ -66,8 +66,8 @@ class Client:
         identifier: str,
         type: str | None = None,
         *,
-        requests: int,
-        window_ms: int,
+        requests: int | None = None,
+        window_ms: int | None = None,
         idempotency_key: str | None = None,
     ) -> Decision:
         """Counts a request against the limiter ``type:identifier``, or ``identifier`` alone
@@ -77,7 +77,8 @@ class Client:
             identifier: whose request. One that the cluster would not take (empty, over 512 bytes,
                 with control characters) is counted under ``sha256:`` and its digest.
             type: 1 to 512 bytes.
-            requests: how many a window admits: 0 to 2^53-1.
+            requests: how many a window admits: 0 to 2^53-1. Without it and ``window_ms`` the limit
+                is the policy that the cluster keeps for ``type`` (``tallykeep policy``).
             window_ms: how long a window is: 1 to 34,560,000,000 (400 days).
             idempotency_key: calls with the same key and the same arguments are carried out once.
                 Every call has one of its own by default, for all of its attempts.

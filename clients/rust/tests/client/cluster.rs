@@ -33,14 +33,14 @@ async fn whole(client: &Client, format: Format, filter: &Filter) -> String {
 async fn a_real_cluster_takes_every_call() {
     let cluster = Cluster::start(3).await;
     let client = Client::new(cluster.endpoints()).unwrap();
-    limits(&client).await;
+    limits(&cluster, &client).await;
     entries(&client).await;
     pages(&client).await;
     exports(&client).await;
     refusals(&client).await;
 }
 
-async fn limits(client: &Client) {
+async fn limits(cluster: &Cluster, client: &Client) {
     let mut decisions = Vec::new();
     for _ in 0..7 {
         decisions.push(client.check("i", "wix", FIVE).await.unwrap());
@@ -56,6 +56,13 @@ async fn limits(client: &Client) {
     assert_eq!(client.check("i", None, FIVE).await.unwrap().remaining, 4);
     client.reset("i", "wix").await.unwrap();
     assert_eq!(client.check("i", "wix", FIVE).await.unwrap().remaining, 4);
+
+    // Without a limit it goes by the policy of its type.
+    let error = client.check("i", "policy", None).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Request, Some("no_policy")));
+    cluster.put_policy("policy", 1, 3_600_000).await;
+    assert!(client.check("i", "policy", None).await.unwrap().allowed);
+    assert!(!client.check("i", "policy", None).await.unwrap().allowed);
 
     let one = Limit { requests: 1, ..FIVE };
     for identifier in ["", &"x".repeat(600), "a\nb", "\u{85}"] {

@@ -88,6 +88,14 @@ impl Cluster {
         .await;
     }
 
+    /// Stores the policy of a type.
+    pub(crate) async fn put_policy(&self, type_: &str, requests: u64, window_ms: u64) {
+        let url = format!("http://{}/admin/policies/{type_}", self.http[0]);
+        let body = format!(r#"{{"requests":{requests},"windowMs":{window_ms}}}"#);
+        let answer = self.web.put(url).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
     /// The id of the leader, as a node that runs sees it.
     pub(crate) async fn leader(&self) -> usize {
         let mut found = None;

@@ -1,0 +1,183 @@
+//! `GET /openapi.json`: the whole HTTP API as OpenAPI 3.1 has it.
+//!
+//! A route and what is said of it are one line of the router ([`super::router`]), so neither is there
+//! without the other. Bounds come from [`crate::limits`], the names of bindings from the node's own
+//! configuration. What the bodies are is written here beside the code that reads them, not made from
+//! it (docs/decisions/0029): that it is so is found out by schemathesis, against real nodes.
+
+pub(super) mod admin;
+mod codes;
+pub(super) mod operations;
+mod operators;
+mod parameters;
+mod place;
+mod requests;
+mod responses;
+mod results;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::handler::Handler;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodRouter, delete, get, post, put};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use utoipa::openapi::path::{HttpMethod, Paths};
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder, Server};
+
+use self::place::{Description, Names, Place};
+use super::Api;
+use crate::bindings::Bindings;
+
+/// Where the document is.
+const PATH: &str = "/openapi.json";
+
+/// What is told before anything else.
+const INTRODUCTION: &str = "Exact rate limits and an audit log on machines of your own. Every node \
+    takes every request. A 200 means: fsynced on a majority of the nodes.\n\nBodies are JSON whatever \
+    their `Content-Type` says. Errors are problems (RFC 9457); programs compare their `code`. A 4xx has \
+    changed nothing, and nor has a 5xx but for `unknown_outcome` and `internal`. A method that a route \
+    does not take is answered 405 `method_not_allowed`. JSON Schema counts a string's characters where \
+    the server counts its bytes in UTF-8, and takes `1.0` for an integer, which the server does not.";
+
+/// The routes, each with its description.
+pub(super) struct Routes {
+    router: Router<Arc<Api>>,
+    paths: Paths,
+    names: Names,
+}
+
+impl Routes {
+    /// None yet but [`PATH`], which tells of the others. `bindings` are what clients of this node may name.
+    pub(super) fn new(bindings: &Bindings) -> Self {
+        let (router, paths, names) = (Router::new(), Paths::new(), Names::of(bindings));
+        let mut routes = Self { router, paths, names };
+        routes.describe(PATH, HttpMethod::Get, admin::openapi);
+        routes
+    }
+
+    /// A route for GET, and so for HEAD.
+    pub(super) fn get<H: Handler<T, Arc<Api>>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        describe: fn(&Names) -> Description,
+    ) -> Self {
+        self.route(path, HttpMethod::Get, get(handler), describe)
+    }
+
+    /// A route for POST.
+    pub(super) fn post<H: Handler<T, Arc<Api>>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        describe: fn(&Names) -> Description,
+    ) -> Self {
+        self.route(path, HttpMethod::Post, post(handler), describe)
+    }
+
+    /// A route for PUT.
+    pub(super) fn put<H: Handler<T, Arc<Api>>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        describe: fn(&Names) -> Description,
+    ) -> Self {
+        self.route(path, HttpMethod::Put, put(handler), describe)
+    }
+
+    /// A route for DELETE.
+    pub(super) fn delete<H: Handler<T, Arc<Api>>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        describe: fn(&Names) -> Description,
+    ) -> Self {
+        self.route(path, HttpMethod::Delete, delete(handler), describe)
+    }
+
+    fn route(
+        mut self,
+        path: &'static str,
+        method: HttpMethod,
+        handler: MethodRouter<Arc<Api>>,
+        describe: fn(&Names) -> Description,
+    ) -> Self {
+        self.describe(path, method, describe);
+        self.router = self.router.route(path, handler);
+        self
+    }
+
+    fn describe(&mut self, path: &str, method: HttpMethod, describe: fn(&Names) -> Description) {
+        let operation = describe(&self.names).at(Place::of(path), &self.names);
+        self.paths.add_path_operation(path, vec![method], operation);
+    }
+
+    /// All of them.
+    pub(super) fn finish(self) -> Router<Arc<Api>> {
+        let document = Document::new(self.paths);
+        let serve = move |headers: HeaderMap| std::future::ready(document.answer(&headers));
+        self.router.route(PATH, get(serve))
+    }
+}
+
+/// The document, made once.
+#[derive(Clone)]
+struct Document {
+    json: Bytes,
+    etag: HeaderValue,
+}
+
+impl Document {
+    fn new(paths: Paths) -> Self {
+        let license =
+            LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
+        let info = InfoBuilder::new()
+            .title("tallykeep")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some(INTRODUCTION))
+            .license(Some(license))
+            .build();
+        let schemas = [requests::schemas(), results::schemas(), operators::schemas()].concat();
+        let document = OpenApiBuilder::new()
+            .info(info)
+            .servers(Some([Server::new("/")]))
+            .paths(paths)
+            .components(Some(responses::components(schemas)))
+            .tags(Some(operations::tags()))
+            .build();
+        let json = serde_json::to_vec(&document).expect("a description is JSON");
+        let hash = hex::encode(&Sha256::digest(&json)[..16]);
+        let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("letters and digits");
+        Self { json: json.into(), etag }
+    }
+
+    /// The document, or 304 for a client that has it.
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let mut response = Response::new(Body::empty());
+        if headers.get_all(IF_NONE_MATCH).iter().any(|value| self.is_among(value)) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            *response.body_mut() = Body::from(self.json.clone());
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+        }
+        response.headers_mut().insert(ETAG, self.etag.clone());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
+
+    /// Whether `If-None-Match` names this document (RFC 9110, section 13.1.2). Its tag has no comma.
+    fn is_among(&self, value: &HeaderValue) -> bool {
+        let tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tags.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag))
+            .any(|tag| tag == b"*" || tag == self.etag.as_bytes())
+    }
+}
