@@ -14,7 +14,8 @@
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
 //! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`clock`], [`codec`], [`config`],
-//! [`descriptors`], [`error`], [`limits`], [`manual`], [`spreadsheet`], [`telemetry`], [`tls`].
+//! [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`spreadsheet`], [`telemetry`],
+//! [`tls`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
@@ -33,6 +34,7 @@ pub mod http;
 pub mod limits;
 pub mod machine;
 pub mod manual;
+pub mod metrics;
 pub mod peer;
 pub mod propose;
 pub mod query;

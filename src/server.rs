@@ -142,15 +142,17 @@ pub async fn run(
     let joining = node.clone();
     let mut joined = tokio::spawn(async move { joining.join().await });
 
-    let api =
-        Api::new(proposals.proposer, node.reads().clone(), node.clone(), bindings, certificates);
+    let reads = node.reads().clone();
+    let api = Api::new(proposals.proposer, reads, node.clone(), bindings.clone(), certificates);
     let (stop, stopping) = oneshot::channel::<()>();
     let router = http::router(api);
-    let serving =
-        tokio::spawn(http::serve(clients, secrets.clients, connections_max, router, async {
+    let serving = tokio::spawn(async move {
+        let shutdown = async {
             // Dropped or sent: both mean that it is time.
             let _ = stopping.await;
-        }));
+        };
+        http::serve(clients, secrets.clients, connections_max, router, &bindings, shutdown).await;
+    });
     tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
 
     let mut is_joined = false;

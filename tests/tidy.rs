@@ -9,18 +9,24 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("machine", &["codec", "limits"]),
     ("query", &["codec", "error", "limits", "machine", "spreadsheet"]),
-    ("storage", &["codec", "limits", "machine", "query"]),
+    ("storage", &["codec", "limits", "machine", "metrics", "query"]),
     ("tls", &["clock", "limits"]),
     ("certs", &["clock", "limits", "tls"]),
     ("peer", &["codec", "limits", "tls"]),
     (
         "raft",
-        &["archive", "clock", "codec", "error", "limits", "machine", "peer", "query", "storage"],
+        &[
+            "archive", "clock", "codec", "error", "limits", "machine", "metrics", "peer", "query",
+            "storage",
+        ],
     ),
-    ("propose", &["codec", "error", "limits", "machine", "peer", "raft"]),
+    ("propose", &["codec", "error", "limits", "machine", "metrics", "peer", "raft"]),
     (
         "http",
-        &["archive", "bindings", "error", "limits", "machine", "propose", "query", "raft", "tls"],
+        &[
+            "archive", "bindings", "error", "limits", "machine", "metrics", "propose", "query",
+            "raft", "tls",
+        ],
     ),
     ("client", &["archive", "clock", "limits", "spreadsheet", "tls"]),
 ];
@@ -29,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[(&str, &str)] = &[
     ("axum", "http"),
     ("openraft", "raft"),
+    ("prometheus", "metrics"),
     ("rcgen", "certs"),
     ("reqwest", "client"),
     ("rocksdb", "storage"),

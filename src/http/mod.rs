@@ -17,6 +17,7 @@ pub(crate) mod idempotency;
 mod import;
 pub(crate) mod json;
 mod linger;
+mod metrics;
 pub(crate) mod objects;
 mod openapi;
 pub(crate) mod parameters;
@@ -25,6 +26,7 @@ mod serve;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -121,6 +123,7 @@ fn routes(bindings: &Bindings) -> Routes {
         )
         .get("/healthz", admin::healthz, described::healthz)
         .get("/readyz", admin::readyz, described::readyz)
+        .get("/metrics", metrics::metrics, described::metrics)
         .get("/admin/backup", backup::backup, described::backup)
         .get("/admin/cluster", admin::cluster, described::cluster)
         .get("/admin/hash", admin::hash, described::hash)

@@ -37,20 +37,24 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::traffic::Traffic;
 use super::{error, linger};
+use crate::bindings::Bindings;
 use crate::limits;
+use crate::metrics::counted;
 use crate::tls::{self, Clients};
 
 /// How long to wait before accepting again, when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Serves `router` on at most `connections_max` connections of `listener`, over TLS if there is `tls`,
-/// until `shutdown` is ready, and then ends what is under way.
+/// until `shutdown` is ready, and then ends what is under way. Requests are counted by `bindings`.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Clients>>,
     connections_max: usize,
     router: Router,
+    bindings: &Bindings,
     shutdown: impl Future<Output = ()>,
 ) {
     let bounds = Bounds {
@@ -58,7 +62,7 @@ pub async fn serve(
         handshake: limits::CLIENT_HANDSHAKE_TIMEOUT,
         first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
     };
-    serve_within(bounds, listener, tls, router, shutdown).await;
+    serve_within(bounds, listener, tls, router, Traffic::new(bindings), shutdown).await;
 }
 
 /// The bounds that tests meet sooner than clients do.
@@ -73,6 +77,7 @@ async fn serve_within(
     listener: TcpListener,
     tls: Option<Arc<Clients>>,
     router: Router,
+    traffic: Traffic,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut door = Door {
@@ -83,6 +88,7 @@ async fn serve_within(
         server: Arc::new(Server {
             builder: builder(),
             service: TowerToHyperService::new(router),
+            traffic,
             handshake: bounds.handshake,
             first_request: bounds.first_request,
             draining: AtomicBool::new(false),
@@ -100,6 +106,7 @@ async fn serve_within(
             },
             Some(_) = door.connections.join_next() => {}
         }
+        door.count();
     }
 
     door.admit_waiting(listener);
@@ -163,6 +170,7 @@ impl Door {
                 tracing::warn!("{most} connections are as many as this node takes: refusing more");
             }
             self.full = true;
+            counted().http_refused_connections.inc();
             if self.tls.is_none() {
                 // A courtesy: the client learns why, if its socket takes the answer at once.
                 let _ = stream.try_write(&error::too_many_connections());
@@ -175,6 +183,10 @@ impl Door {
             None => self.connections.spawn(server.plain(stream, permit)),
             Some(tls) => self.connections.spawn(server.secure(stream, Arc::clone(tls), permit)),
         };
+    }
+
+    fn count(&self) {
+        counted().http_connections.set(i64::try_from(self.connections.len()).unwrap_or(i64::MAX));
     }
 
     /// Closes `listener`, but admits whom the system has already connected: they may have sent a
@@ -195,6 +207,7 @@ impl Door {
 struct Server {
     builder: Builder<TokioExecutor>,
     service: TowerToHyperService<Router>,
+    traffic: Traffic,
     /// How long a TLS handshake may take.
     handshake: Duration,
     /// How long a connection's first request may take to come.
@@ -277,10 +290,12 @@ impl Server {
             heard.store(true, Ordering::Relaxed);
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
+            let underway = self.traffic.begin(request.uri().path());
             let response = self.service.call(request);
             let server = Arc::clone(self);
             async move {
                 let mut response = response.await?;
+                server.traffic.end(underway, response.status());
                 if closes && server.draining.load(Ordering::Relaxed) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -399,7 +414,9 @@ mod tests {
             .route("/now", get(|| async { "now" }))
             .route("/slow", get(slow))
             .route("/broken", get(broken));
-        let server = tokio::spawn(serve_within(bounds, listener, tls, router, stopped.map(|_| ())));
+        let traffic = Traffic::new(&Bindings::default_for("test"));
+        let server =
+            tokio::spawn(serve_within(bounds, listener, tls, router, traffic, stopped.map(|_| ())));
         Running { address, asked, let_go, stop, server }
     }
 

@@ -11,6 +11,7 @@ use super::forward::Forwarder;
 use crate::error::Error;
 use crate::limits;
 use crate::machine::Request;
+use crate::metrics::counted;
 
 /// One group at a time: what comes while one is under way is the next. Runs until the queue is
 /// closed.
@@ -48,6 +49,7 @@ pub(super) async fn run(
         waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let group = still_wanted(group);
         if !group.is_empty() {
+            counted().group_requests.observe(group.len() as f64);
             deliver(&mut forwarder, group).await;
         }
     }
@@ -57,8 +59,10 @@ pub(super) async fn run(
 /// others.
 fn still_wanted(group: Vec<Pending>) -> Vec<Pending> {
     let now = Instant::now();
+    let waited = &counted().queue_seconds;
     let mut wanted = Vec::with_capacity(group.len());
     for pending in group {
+        waited.observe(now.duration_since(pending.since).as_secs_f64());
         if pending.reply.is_closed() {
             continue;
         }

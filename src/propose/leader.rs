@@ -14,6 +14,7 @@ use crate::limits;
 use crate::machine::{
     Batch, Group, GroupOutcome, Keeping, NO_SESSION, Request, Stamped, VERSION_MIN,
 };
+use crate::metrics::counted;
 use crate::raft::{Leadership, Node, ProposeError};
 
 /// Why a group has no outcome.
@@ -76,7 +77,9 @@ async fn run(node: Node, mut stamper: Stamper, mut waiting: mpsc::Receiver<Submi
         let sessions = submitted.iter().map(|submitted| submitted.group.session);
         let sessions = sessions.filter(|session| *session != NO_SESSION).collect();
         if !submitted.is_empty() {
+            let began = Instant::now();
             let outcome = propose(&node, &mut stamper, &submitted).await;
+            count(submitted.len(), began, &outcome);
             answer(submitted, outcome);
         }
         expected = Expected { sessions, until: Some(Instant::now() + limits::GATHER_TIMEOUT) };
@@ -155,7 +158,22 @@ async fn propose(
     let commands = batch.groups.iter().flat_map(|group| group.commands.iter());
     let version = commands.map(Stamped::version).max().unwrap_or(VERSION_MIN);
     let batch = codec::encode_as(version, &batch);
+    counted().batch_bytes.inc_by(batch.len() as u64);
     node.propose(term, batch).await
+}
+
+fn count<T>(groups: usize, began: Instant, outcome: &Result<T, ProposeError>) {
+    let counted = counted();
+    let came_to = match outcome {
+        Ok(_) => {
+            counted.batch_groups.observe(groups as f64);
+            counted.batch_seconds.observe(began.elapsed().as_secs_f64());
+            "applied"
+        }
+        Err(ProposeError::Unknown) => "unknown",
+        Err(ProposeError::NotLeader | ProposeError::Stopped) => "refused",
+    };
+    counted.batches.with_label_values(&[came_to]).inc();
 }
 
 fn answer(submitted: Vec<Submitted>, outcome: Result<Vec<GroupOutcome>, ProposeError>) {

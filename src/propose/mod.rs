@@ -16,6 +16,7 @@
 mod forward;
 mod groups;
 mod leader;
+mod observe;
 mod policies;
 mod refusals;
 mod stamp;
@@ -54,6 +55,8 @@ struct Pending {
     request: Request,
     bytes: usize,
     reply: oneshot::Sender<Result<Outcome>>,
+    /// When it came.
+    since: Instant,
     /// Until when its outcome is tried for. It is answered then.
     deadline: Instant,
 }
@@ -84,6 +87,7 @@ impl Proposer {
         }
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, None, deadline).await? {
+            observe::count_refusal_by_read();
             return Ok(Outcome::Checked(refusal));
         }
         let outcome = self.propose_by(check.into(), deadline).await?;
@@ -112,6 +116,7 @@ impl Proposer {
         self.wait_for(version, deadline).await?;
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, Some(&key), deadline).await? {
+            observe::count_refusal_by_read();
             let answer = Answer::Checked(refusal);
             return Ok(Outcome::Changed(vec![Answered { answer, replayed: false }]));
         }
@@ -213,15 +218,25 @@ impl Proposer {
         let sent = if waiting + bytes > limits::PROPOSAL_QUEUE_BYTES_MAX {
             Err(())
         } else {
+            let since = Instant::now();
             let deadline = deadline - limits::ANSWER_MARGIN;
-            self.queue.try_send(Pending { request, bytes, reply, deadline }).map_err(|_| ())
+            self.queue.try_send(Pending { request, bytes, reply, since, deadline }).map_err(|_| ())
         };
         if sent.is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::overloaded("too many requests wait on this node"));
         }
         // Without a timer of its own: its group has one, and a group's place another's.
-        outcome.await.unwrap_or_else(|_| Err(Error::unknown()))
+        let outcome = outcome.await.unwrap_or_else(|_| Err(Error::unknown()))?;
+        observe::count_checks(&outcome);
+        Ok(outcome)
+    }
+
+    /// Sets the gauges of this node's queue and, while it leads, of its alarms.
+    pub fn observe(&self) {
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        observe::queue(waiting, self.waiting_bytes.load(Ordering::Relaxed));
+        observe::alarms(&self.node, self.retention_ms);
     }
 }
 

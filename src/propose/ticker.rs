@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::leader::Leader;
 use crate::limits;
 use crate::machine::{Group, GroupOutcome, Outcome, Request, Tick, next_alarm};
+use crate::metrics::counted;
 use crate::raft::{Leadership, Node};
 
 /// At most this long until the alarms are looked at again: a command may set an earlier one.
@@ -39,6 +40,7 @@ pub(super) async fn run(node: Node, leader: Leader, retention_ms: u64) {
             sleep(LOOK.min(Duration::from_millis(due - now_ms))).await;
             continue;
         }
+        counted().alarm_lateness.observe((now_ms - due) as f64 / 1000.0);
         if now_ms >= next_session_ms {
             next_session_ms = now_ms + session_ms;
         }

@@ -15,7 +15,8 @@ use super::snapshot::{self, Builder, Handle};
 use super::types::{Applied, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::clock::Clock;
 use crate::codec;
-use crate::machine::{Batch, Effects, Machine, check_version};
+use crate::machine::{Batch, Effects, GroupOutcome, Machine, Outcome, check_version};
+use crate::metrics::counted;
 use crate::storage::{Snapshots, StateStorage};
 
 /// How far this node has applied the log.
@@ -97,9 +98,12 @@ impl StateMachine {
                 Vec::new()
             }
             EntryPayload::Normal(batch) => {
+                let timer = counted().apply_seconds.start_timer();
                 let batch = Batch::decode(&batch.0, self.version_max)?;
                 let (outcomes, effects) = self.machine.apply(&*self.store, &batch)?;
                 self.store.commit(effects, index, mark, None)?;
+                count_ticks(&outcomes);
+                timer.observe_duration();
                 outcomes
             }
         };
@@ -109,6 +113,21 @@ impl StateMachine {
             responder.send(Applied(outcomes));
         }
         Ok(log_id)
+    }
+}
+
+/// Ticks stand alone in their groups.
+fn count_ticks(outcomes: &[GroupOutcome]) {
+    for outcome in outcomes {
+        if let GroupOutcome::Done(outcomes) = outcome
+            && let [Outcome::Ticked(done)] = &outcomes[..]
+        {
+            let counted = counted();
+            counted.ticks.inc();
+            counted.alarm_windows.inc_by(done.windows);
+            counted.alarm_entries.inc_by(done.entries);
+            counted.alarm_shards.inc_by(done.shards);
+        }
     }
 }
 
@@ -166,6 +185,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 format!("a snapshot of {:?} holds {applied:?}", meta.last_log_id),
             ));
         }
+        counted().snapshots.with_label_values(&["installed"]).inc();
         self.publish(applied);
         // One that was received here is kept already; openraft may also hand over any other.
         let newest = self.snapshots.newest();

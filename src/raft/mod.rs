@@ -40,6 +40,7 @@ pub mod log;
 mod members;
 mod network;
 mod node;
+mod observe;
 mod read;
 mod recover;
 mod restore;

@@ -18,6 +18,7 @@ use super::{Inner, Leadership, Progress};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::metrics::counted;
 use crate::peer::Kind;
 use crate::query::Snapshot;
 
@@ -101,8 +102,12 @@ async fn rounds(inner: Arc<Inner>, mut readers: mpsc::Receiver<oneshot::Sender<R
     let mut waiting = Vec::new();
     while readers.recv_many(&mut waiting, limits::READS_WAITING_MAX).await > 0 {
         let point = loop {
+            let began = Instant::now();
             match timeout(ROUND_TIMEOUT, read_point(&inner)).await {
-                Ok(Ok(point)) => break Some(point),
+                Ok(Ok(point)) => {
+                    counted().read_rounds.observe(began.elapsed().as_secs_f64());
+                    break Some(point);
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "a read index was not to be had"),
                 Err(_) => tracing::debug!("a read index did not come in time"),
             }

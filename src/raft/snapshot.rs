@@ -18,6 +18,7 @@ use super::blocking::blocking;
 use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::codec;
 use crate::limits;
+use crate::metrics::counted;
 use crate::peer::{Kind, Link};
 use crate::storage::{Manifest, SnapshotDir, Snapshots, StateStorage};
 
@@ -63,6 +64,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let snapshot = describe(handle)?;
         let applied = snapshot.meta.last_log_id.map(|id| id.index);
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        counted().snapshot_seconds.observe(began.elapsed().as_secs_f64());
+        counted().snapshots.with_label_values(&["built"]).inc();
         tracing::info!(applied, elapsed_ms, bytes, copied_bytes, "built a snapshot");
         Ok(snapshot)
     }

@@ -16,12 +16,14 @@ use rocksdb::{
 use super::background::Background;
 use super::files;
 use super::flushed::Flushed;
+use super::observe;
 use super::rocks;
 use super::sizes::Sizes;
 use super::sync::{Done, Syncer};
 use super::synced::Synced;
 use super::wal;
 use crate::limits;
+use crate::metrics::counted;
 
 const ENTRIES: &str = "entries";
 const META: &str = "meta";
@@ -117,7 +119,9 @@ impl LogStore {
                 // Named first, and so let go of first when the thread ends.
                 let db = &*db;
                 let sequence = db.latest_sequence_number();
+                let timer = counted().sync_seconds.start_timer();
                 sync(db)?;
+                timer.observe_duration();
                 synced.note(sequence)
             }
         })?;
@@ -158,6 +162,7 @@ impl LogStore {
             bytes += value.len() as u64;
             batch.put_cf(log.entries(), key, value);
         }
+        counted().log_bytes.inc_by(bytes);
         let mut bounds = log.bounds();
         if let Some((first, next)) = range {
             if bounds.first == bounds.next && !bounds.purged {
@@ -171,6 +176,15 @@ impl LogStore {
             bounds.sizes.append(next, bytes);
         }
         log.syncer.submit(done)
+    }
+
+    /// Sets the metrics of the instance.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn observe(&self) -> io::Result<()> {
+        let db = &*self.log.db;
+        observe::instance("log", db, &[ENTRIES, META].map(|name| rocks::family(db, name)))
     }
 
     /// The entries in `range`, ascending: those of them that there are, ending early with the one

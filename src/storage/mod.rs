@@ -42,6 +42,7 @@ mod current;
 mod files;
 mod flushed;
 mod log;
+mod observe;
 mod resident;
 mod restoring;
 mod rocks;

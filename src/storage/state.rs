@@ -201,6 +201,16 @@ impl StateStore {
         Ok(StateSnapshot::new(whole.db.clone()))
     }
 
+    /// Sets the metrics of the instance, its tables and its cache.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub fn observe(&self) -> io::Result<()> {
+        let db = self.shared().read().db().clone();
+        self.shared().memory.observe();
+        db.observe()
+    }
+
     /// Brings to the disk all that was committed before. It takes as long as the disk does.
     ///
     /// # Errors

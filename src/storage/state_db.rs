@@ -14,9 +14,11 @@ use rocksdb::{
 };
 
 use super::files;
+use super::observe;
 use super::rocks;
 use super::state::StateOptions;
 use crate::machine::{Machine, Row, Table, View};
+use crate::metrics::gauges;
 
 /// The column family of the store's own rows, which are no part of the machine's state.
 const RAFT: &str = "raft";
@@ -97,6 +99,12 @@ impl Memory {
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(0, false, cache.clone());
         Self { cache, write_buffers, write_buffer_bytes: options.write_buffer_bytes }
+    }
+
+    /// Sets the metrics of the cache.
+    pub(super) fn observe(&self) {
+        let bytes = i64::try_from(self.cache.get_usage()).unwrap_or(i64::MAX);
+        gauges().block_cache_bytes.set(bytes);
     }
 
     /// Memtables of all tables together, before they are flushed.
@@ -307,6 +315,16 @@ impl StateDb {
         }
         rows.status().map_err(|error| self.fault("read the state in", &error))?;
         Ok(marks)
+    }
+
+    /// Sets the metrics of the instance and of its tables.
+    pub(super) fn observe(&self) -> io::Result<()> {
+        let tables = Table::ALL.map(|table| self.table(table));
+        observe::instance("state", &self.db, &[&tables[..], &[self.raft()]].concat())?;
+        for (table, family) in Table::ALL.into_iter().zip(tables) {
+            observe::table(table.name(), &self.db, family)?;
+        }
+        Ok(())
     }
 
     /// Begins a write of several rows.

@@ -68,6 +68,13 @@ pub trait LogStorage: Send + Sync + 'static {
     /// # Errors
     /// As there.
     fn close(&self) -> io::Result<()>;
+    /// See [`LogStore::observe`]. What is kept in memory has nothing to tell.
+    ///
+    /// # Errors
+    /// As there.
+    fn observe(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The machine's tables with where they stand in the log, on disk since the last flush: see
@@ -116,6 +123,13 @@ pub trait StateStorage: View + Send + Sync + 'static {
     /// # Errors
     /// As there.
     fn install(&self, verified: &Path) -> io::Result<()>;
+    /// See [`StateStore::observe`]. What is kept in memory has nothing to tell.
+    ///
+    /// # Errors
+    /// As there.
+    fn observe(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl LogStorage for LogStore {
@@ -166,6 +180,10 @@ impl LogStorage for LogStore {
     fn close(&self) -> io::Result<()> {
         self.close()
     }
+
+    fn observe(&self) -> io::Result<()> {
+        self.observe()
+    }
 }
 
 impl StateStorage for StateStore {
@@ -206,5 +224,9 @@ impl StateStorage for StateStore {
 
     fn install(&self, verified: &Path) -> io::Result<()> {
         self.install(verified)
+    }
+
+    fn observe(&self) -> io::Result<()> {
+        self.observe()
     }
 }

@@ -10,7 +10,7 @@ use super::operations::{OPERATORS, a_logged_entry, answering, ok, post};
 use super::parameters::{in_query, parameter};
 use super::place::{Description, Names};
 use super::responses::{json as json_answer, of, problem, text_header};
-use super::schema::{closed, name, named, one_of_values, string};
+use super::schema::{Part, closed, name, named, one_of_values, string};
 use crate::limits::NAME_BYTES_MAX;
 
 fn operators(id: &'static str, operation: OperationBuilder) -> Description {
@@ -31,6 +31,19 @@ pub(in crate::http) fn healthz(_: &Names) -> Description {
 pub(in crate::http) fn readyz(_: &Names) -> Description {
     let operation = answering(OPERATORS, "Whether the node can serve", &[503]);
     operators("readyz", ok(operation, status("It can.", "ready")))
+}
+
+pub(in crate::http) fn metrics(_: &Names) -> Description {
+    let schema: Part =
+        string("Prometheus' text format; docs/metrics.md tells what they are.").into();
+    let answer = of(
+        crate::metrics::CONTENT_TYPE,
+        "The metrics.",
+        schema,
+        json!("# TYPE tallykeep_ready gauge\ntallykeep_ready 1\n"),
+    );
+    let operation = answering(OPERATORS, "What this node counts and times, for Prometheus", &[500]);
+    operators("metrics", ok(operation, answer))
 }
 
 pub(in crate::http) fn backup(_: &Names) -> Description {
