@@ -87,7 +87,7 @@ async fn a_secured_cluster_works_as_any_other() {
     assert!(bench["requests"].as_u64() > Some(0), "{bench}");
     // Without the CA nobody here is known.
     let (code, stdout, _) = run(&["status", "--endpoint", cluster.api().url(1)]).output().await;
-    assert_eq!(code, Some(1), "{stdout}");
+    assert_eq!(code, Some(3), "{stdout}");
     cluster.equal_state().await;
 }
 

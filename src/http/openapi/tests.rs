@@ -67,7 +67,7 @@ async fn every_operation_has_a_name_a_group_and_examples() {
         if route.contains('{') {
             let parameters = operation["parameters"].as_array().unwrap().iter();
             let in_path: Vec<_> = parameters.filter(|one| one["in"] == "path").collect();
-            assert_eq!(in_path.len(), 2, "{route}");
+            assert_eq!(in_path.len(), route.matches('{').count(), "{route}");
             assert!(in_path.iter().all(|one| one["example"].is_string()), "{route}");
         }
     }
