@@ -90,7 +90,8 @@ def test_what_a_client_sends_is_bounded_as_the_document_says(
     cluster: Cluster, document: Any
 ) -> None:
     check = document["components"]["schemas"]["Check"]["properties"]
-    most = check["config"]["properties"]["windowMs"]["maximum"]
+    limit = document["components"]["schemas"]["Limit"]["properties"]
+    most = limit["windowMs"]["maximum"]
     bytes_most = check["identifier"]["maxLength"]
     for identifier, window_ms, status in [
         ("x" * bytes_most, most, 200),

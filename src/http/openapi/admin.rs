@@ -147,7 +147,8 @@ pub(in crate::http) fn policy(names: &Names) -> Description {
 
 pub(in crate::http) fn put_policy(names: &Names) -> Description {
     let example = json!({"requests": 100, "windowMs": 60000});
-    let content = ContentBuilder::new().schema(Some(named("Limit"))).example(Some(example)).build();
+    let content =
+        ContentBuilder::new().schema(Some(named("NewPolicy"))).example(Some(example)).build();
     let body = RequestBodyBuilder::new()
         .content("application/json", content)
         .required(Some(Required::True))

@@ -18,14 +18,14 @@ use crate::limits::{
 pub(super) fn schemas() -> Vec<(&'static str, Part)> {
     let identifier = || name("Whose requests are counted.", 1, NAME_BYTES_MAX).into();
     let sort = || or_null(name("The sort of limiter.", 1, NAME_BYTES_MAX)).into();
-    let limit = open(
-        "A limit.",
+    let members = || {
         [
             ("requests", integer("Requests that a window admits.", 0, Some(REQUESTS_MAX)).into()),
             ("windowMs", integer("The window in ms.", WINDOW_MS_MIN, Some(WINDOW_MS_MAX)).into()),
-        ],
-        [],
-    );
+        ]
+    };
+    let limit = open("A limit. Members that it does not have are ignored.", members(), []);
+    let new_policy = closed("What is to be stored for a type.", members(), []);
     let nothing = ObjectBuilder::new().schema_type(Type::Null);
     let check = open(
         "Members that it does not have are ignored. Without a `config` the limit is the policy of the \
@@ -41,6 +41,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
     vec![
         ("Check", check.into()),
         ("Limit", limit.into()),
+        ("NewPolicy", new_policy.into()),
         ("Reset", reset.into()),
         ("CheckBatch", batch("checks", "Check")),
         ("LogEntry", log_entry().into()),
