@@ -25,8 +25,8 @@ pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod config;
-pub mod deleted;
-mod descriptors;
+mod deleted;
+pub mod descriptors;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;

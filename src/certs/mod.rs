@@ -23,7 +23,7 @@ use folder::Folder;
 pub enum Command {
     /// Make a CA, and a certificate for each node.
     ///
-    /// FOLDER gets ca.crt, ca.key, and node<ID>.crt and node<ID>.key for each node. A node needs ca.crt
+    /// FOLDER gets ca.crt, ca.key, and `node<ID>.crt` and `node<ID>.key` for each node. A node needs ca.crt
     /// and its own two. ca.key can make nodes: keep it where no node is.
     Init {
         /// Where they go; made if it is not there. Nothing in it is overwritten.
