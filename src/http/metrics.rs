@@ -7,13 +7,19 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use tokio::sync::Mutex;
 
 use super::Api;
 use crate::error::Result;
 use crate::metrics::{self, gauges};
 
+/// Held while it is looked and told: some gauges begin anew with each look, and of two servers that ask
+/// at once one would be told of nothing.
+static LOOKING: Mutex<()> = Mutex::const_new(());
+
 /// Looks at what merely is, and gives all metrics.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response> {
+    let _looking = LOOKING.lock().await;
     let gauges = gauges();
     gauges.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     api.proposer.observe();
