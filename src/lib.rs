@@ -32,6 +32,7 @@ pub mod error;
 pub mod fuzzing;
 pub mod http;
 pub mod limits;
+mod listener;
 pub mod machine;
 pub mod manual;
 pub mod metrics;

@@ -78,6 +78,9 @@ pub const QUERIES_MAX: usize = 16;
 
 // --- clients' connections ---------------------------------------------------------------------
 
+/// Connections that the system keeps until a node accepts them; it may have a lower bound of its own
+/// (`net.core.somaxconn`).
+pub const LISTEN_BACKLOG: u32 = 4096;
 /// Connections that a node keeps from its clients.
 pub const CLIENT_CONNECTIONS_MAX: usize = 4096;
 /// File descriptors that clients' connections leave for the database's files and for peers.

@@ -21,6 +21,7 @@ use crate::deleted;
 use crate::descriptors;
 use crate::http::{self, Api};
 use crate::limits;
+use crate::listener;
 use crate::peer::{self, Dial, Handler, Kind, Ordered, Reply, Tcp, TlsDial, TlsListener};
 use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings, Stores};
@@ -248,7 +249,7 @@ impl Secrets {
 }
 
 async fn listen(whom: &'static str, address: &str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen {
+    listener::listen(address).await.map_err(|source| ServeError::Listen {
         whom,
         address: address.to_owned(),
         source,

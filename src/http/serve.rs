@@ -44,6 +44,10 @@ use crate::limits;
 use crate::metrics::counted;
 use crate::tls::{self, Clients};
 
+/// A node that was full and has more free places than this part of all is not full any more. With
+/// one free place it would become so again with the next client, and say so each time.
+const FREE_AGAIN: usize = 16;
+
 /// How long to wait before accepting again, when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -81,6 +85,7 @@ async fn serve_within(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut door = Door {
+        connections_max: bounds.connections_max,
         free: Arc::new(Semaphore::new(bounds.connections_max)),
         full: false,
         connections: JoinSet::new(),
@@ -153,8 +158,9 @@ fn builder() -> Builder<TokioExecutor> {
 
 /// Counts connections in.
 struct Door {
+    connections_max: usize,
     free: Arc<Semaphore>,
-    /// Whether the last connection was turned away: that is logged when it begins.
+    /// Whether connections are turned away: that is logged when it begins.
     full: bool,
     connections: JoinSet<()>,
     /// Without it, connections are not encrypted.
@@ -177,7 +183,9 @@ impl Door {
             }
             return;
         };
-        self.full = false;
+        if self.free.available_permits() > self.connections_max / FREE_AGAIN {
+            self.full = false;
+        }
         let server = Arc::clone(&self.server);
         match &self.tls {
             None => self.connections.spawn(server.plain(stream, permit)),
