@@ -149,6 +149,8 @@ pub const KEY_RETENTION_MS_MIN: u64 = 1_000;
 pub const KEY_RETENTION_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 /// `snapshot_log_bytes`: at least, so that a node is not always making snapshots.
 pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 * 1024;
+/// The log may become so long, or `snapshot_log_bytes` if that is more, while a follower catches up.
+pub const LOG_KEPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// `storage.block_cache_bytes` and `storage.write_buffer_bytes`: at least.
 pub const STORAGE_BYTES_MIN: usize = 1024 * 1024;
 

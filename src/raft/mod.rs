@@ -33,6 +33,7 @@ mod bootstrap;
 mod change;
 mod clock;
 mod cluster;
+mod compact;
 mod disk;
 pub(crate) mod fuzzing;
 mod handover;
@@ -68,9 +69,6 @@ pub use status::{ClusterReport, NodeReport, StateHash};
 pub use types::{Applied, EncodedBatch, NodeAddress, TypeConfig};
 
 use node::Inner;
-
-/// Entries that stay in the log behind a snapshot, for followers that are a little behind.
-const KEEP_ENTRIES: u64 = 512;
 
 /// What a node needs to know to take part.
 #[derive(Clone, Debug)]
@@ -109,10 +107,10 @@ fn config(settings: &RaftSettings) -> io::Result<Config> {
         enable_leader_restore: Some(false),
         broadcast_submitted_on_append: Some(true),
         install_snapshot_timeout: snapshot::INSTALL_TIMEOUT.as_millis() as u64,
-        // Only a follower whose entries are purged gets a snapshot; see `snapshot_when_due`.
+        // Only a follower whose entries are purged gets a snapshot; see `compact.rs`.
         replication_lag_threshold: u64::MAX / 2,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: KEEP_ENTRIES,
+        max_in_snapshot_log_to_keep: compact::KEEP_ENTRIES,
         backoff: "20ms 40ms 80ms ...200ms".to_owned(),
         ..Config::default()
     };

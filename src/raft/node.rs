@@ -20,7 +20,7 @@ use super::apply::{Progress, StateMachine};
 use super::blocking::blocking;
 use super::bootstrap::{self, Gate, Grant};
 use super::cluster::Peers;
-use super::disk::{Disk, Disks};
+use super::disk::Disks;
 use super::members::Members;
 use super::read::Reads;
 use super::rpc::Rpc;
@@ -159,7 +159,7 @@ impl Node {
         tokio::join!(
             self.inner.peers.watch(|| self.inner.acquaintances()),
             self.inner.watch_members(),
-            self.inner.snapshot_when_due(),
+            self.inner.compact_when_due(),
             self.inner.keep_unfit_from_leading(),
             self.inner.watch_disk(),
         );
@@ -416,23 +416,5 @@ impl Inner {
         allowed.map_err(io::Error::other)?.map_err(io::Error::other)?;
         tracing::warn!(node = from, "a node without data starts anew");
         Ok(Some(Grant { term, committed }))
-    }
-
-    /// Makes a snapshot whenever the log has grown by `snapshot_log_bytes` since the last, so that
-    /// openraft can purge what it covers. By bytes and not by entries: an entry may hold one command
-    /// or a thousand.
-    async fn snapshot_when_due(&self) {
-        loop {
-            sleep(Duration::from_secs(1)).await;
-            let snapshot = self.raft.metrics().borrow_watched().snapshot;
-            let grown = self.log.bytes_since(snapshot.map_or(0, |id| id.index + 1));
-            // A checkpoint begins with a flush. While there is no space for that the log stays longer.
-            if grown >= self.settings.snapshot_log_bytes
-                && self.disks.own() != Disk::Full
-                && self.raft.trigger().snapshot().await.is_err()
-            {
-                return;
-            }
-        }
     }
 }
