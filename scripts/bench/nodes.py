@@ -38,10 +38,13 @@ class Nodes:
     def configure(self, **settings):
         """Sets top-level settings of all nodes, such as retention='"30d"'; for their next start."""
         for node, text in self.texts.items():
+            # What is before the first table; tables have settings of the same names.
+            top, table, rest = text.partition("\n[")
             for name, value in settings.items():
-                text, found = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
+                top, found = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", top)
                 if found != 1:
                     raise Failure(f"cluster/node{node}.toml has no line {name} = ...")
+            text = top + table + rest
             (self.folder / f"node{node}.toml").write_text(text, encoding="utf-8")
 
     def start(self, *nodes, environment=None):
@@ -60,7 +63,9 @@ class Nodes:
         """Starts a node and does not wait for it."""
         command = [self.binary, "serve", "--log-format", "json"]
         command += ["--config", self.folder / f"node{node}.toml", "--data", self.data(node)]
-        self.servers[node].spawn(f"node{node}", command, os.environ | (environment or {}))
+        share = max(1, (os.cpu_count() or 1) // len(NODES))  # as scripts/cluster.sh does
+        threads = {"TOKIO_WORKER_THREADS": str(share)}
+        self.servers[node].spawn(f"node{node}", command, os.environ | threads | (environment or {}))
 
     def stop(self, *nodes):
         """SIGTERM, all at once."""
