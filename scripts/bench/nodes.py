@@ -65,7 +65,7 @@ class Nodes:
         command += ["--config", self.folder / f"node{node}.toml", "--data", self.data(node)]
         share = max(1, (os.cpu_count() or 1) // len(NODES))  # as scripts/cluster.sh does
         threads = {"TOKIO_WORKER_THREADS": str(share)}
-        self.servers[node].spawn(f"node{node}", command, os.environ | threads | (environment or {}))
+        self.servers[node].spawn(f"node{node}", command, threads | os.environ | (environment or {}))
 
     def stop(self, *nodes):
         """SIGTERM, all at once."""

@@ -48,7 +48,7 @@ impl Inner {
                 tracing::warn!(
                     node,
                     bytes,
-                    "a node catches up, but the log is too long to be kept"
+                    "a node catches up, but the log has no more room for it"
                 );
             }
             is_kept = false;
