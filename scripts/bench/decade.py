@@ -12,8 +12,8 @@ from fakeclock import FakeClock
 from generate import CONNECTIONS, Generator
 from nodes import Nodes
 from peers import address
-from processes import Failure, Servers, listens
-from reading import Connection, Watch, download, percentile, query
+from processes import Failure, Servers, listens, wait_until
+from reading import Connection, Watch, cluster_s, download, percentile, query
 from tallykeep import NODES
 
 DAYS = 30
@@ -43,6 +43,8 @@ START_TIMEOUT_S = 30
 # How far the clock jumps in the control of what a jump costs by itself.
 CONTROL_JUMP_S = 2 * HOUR_S
 EXPIRY_TIMEOUT_S = 120
+# How long the cluster may take to follow wall clocks that have all jumped.
+FOLLOW_TIMEOUT_S = 10
 
 MIB = 1024**2
 
@@ -95,15 +97,24 @@ class Decade:
         self.clock.set(self.first_s)
         self.nodes.start(environment=self.clock.environment())
         slots = [day * DAY_S + hour * HOUR_S for day in range(DAYS) for hour in range(self.hours)]
-        began, logged, written = time.monotonic(), 0, 0
+        seconds, logged, written = 0, 0, 0
+        connection = Connection(NODES[self.nodes.leader()])
         for number, slot in enumerate(slots):
             self.clock.set(self.first_s + slot)
+            # The cluster follows a jump once its nodes have told each other of it.
+            wait_until(
+                lambda: cluster_s(connection) >= self.first_s + slot,
+                FOLLOW_TIMEOUT_S,
+                "the cluster follows the wall clocks",
+            )
             share = self.count * (number + 1) // len(slots) - written
+            began = time.monotonic()
             answers = self.generator.fill(self.nodes, "log", share, self.count)
+            seconds += time.monotonic() - began
             self._expect_few(answers.errors, share)
             written += share
             logged += answers.answered
-        seconds = time.monotonic() - began
+        connection.close()
         self._note(
             entries=logged,
             entries_fill_per_s=logged / seconds,

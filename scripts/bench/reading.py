@@ -64,6 +64,13 @@ def query(connection, **asked):
     return seconds * 1000, page["entries"]
 
 
+def cluster_s(connection):
+    """The cluster's clock, in seconds since the Unix epoch: the window of a check begins with it."""
+    check = {"identifier": "clock", "config": {"requests": 1_000, "windowMs": 1}}
+    _, body = connection.post("/check", json.dumps(check).encode())
+    return (json.loads(body)["resetTime"] - 1) / 1000
+
+
 def percentile(figures, part):
     """The value that `part` of the figures do not exceed."""
     ordered = sorted(figures)
