@@ -4,8 +4,8 @@
 #
 # Beside node<N>/, the data of node N, its folder holds node<N>.log and node<N>.pid. A pid file
 # names a process by its pid and the moment it started, so a pid that the system gave to somebody
-# else since is never signalled. If there is a folder certs/, the nodes speak TLS with what is in it,
-# and their configurations are the copies node<N>.toml that say so.
+# else since is never signalled. If there is a folder certs/, the nodes speak TLS with what is in it, and
+# ask for tokens if an operator's is there; their configurations are the copies node<N>.toml that say so.
 
 set -euo pipefail
 
@@ -29,7 +29,8 @@ usage() {
 usage: scripts/cluster.sh COMMAND
 
   start [N]    build, start all nodes (or node N) on fresh or kept data, wait until they are ready;
-               with --tls, make certificates and have them speak TLS from now on
+               with --tls, make certificates and an operator's token, and have them speak TLS and ask for
+               tokens from now on
   stop [N]     end all nodes (or node N) gracefully: SIGTERM, then wait
   kill N       end node N at once: SIGKILL
   pause N      freeze node N: SIGSTOP
@@ -78,6 +79,7 @@ check_node() {
 }
 
 certs=$data/certs
+token=$certs/operator.token
 secured() { [ -e "$certs/ca.crt" ]; }
 
 config_file() {
@@ -195,6 +197,17 @@ check_ports() {
   done
 }
 
+# Makes an operator's token, if there is none, and keeps what the nodes' configurations say of it.
+make_token() {
+  local node
+  if [ -e "$token" ]; then return 0; fi
+  for node in "${nodes[@]}"; do
+    if runs "$node"; then fail "node $node runs without tokens; first: $caller stop"; fi
+  done
+  "$binary" tokens operator "$token" >"$certs/auth.toml" || fail "no token could be made"
+  say "Made an operator's token: $token"
+}
+
 # Makes a CA and a certificate for each node, if there are none.
 make_certificates() {
   local node endpoint cluster options=()
@@ -219,6 +232,10 @@ key = \"$certs/node$1.key\""
   {
     sed "s|^wrangler[[:space:]]*=[[:space:]]*\"|&$root/cluster/|" "cluster/node$1.toml"
     printf '\n[tls.peers]\nca = "%s/ca.crt"\n%s\n\n[tls.clients]\n%s\n' "$certs" "$pair" "$pair"
+    if [ -e "$token" ]; then
+      printf '\n'
+      cat "$certs/auth.toml"
+    fi
   } >"$data/node$1.toml"
 }
 
@@ -313,13 +330,14 @@ voters() {
   printf '%s\n' "$count"
 }
 
-# Has the commands of tallykeep trust the nodes.
+# Has the commands of tallykeep trust the nodes, and be trusted.
 trust() {
   if secured; then export TALLYKEEP_CA=$certs/ca.crt; fi
+  if [ -e "$token" ]; then export TALLYKEEP_TOKEN_FILE=$token; fi
 }
 
 start() {
-  local wanted=("$@") node missing=0 quorum=$((${#nodes[@]} / 2 + 1)) first curl="curl -i"
+  local wanted=("$@") node missing=0 quorum=$((${#nodes[@]} / 2 + 1)) first curl="curl -i" more=
   [ $# -gt 0 ] || wanted=("${nodes[@]}")
   for node in "${wanted[@]}"; do
     runs "$node" || missing=1
@@ -327,7 +345,10 @@ start() {
   if [ "$missing" = 1 ] || [ ! -x "$binary" ]; then
     build
   fi
-  if [ "$tls" = 1 ]; then make_certificates; fi
+  if [ "$tls" = 1 ]; then
+    make_certificates
+    make_token
+  fi
   trust
   start_nodes "${wanted[@]}"
   if [ "$(voters)" -lt "$quorum" ]; then
@@ -343,6 +364,14 @@ start() {
     return 0
   fi
   if secured; then curl="curl -i --cacert $certs/ca.crt"; fi
+  if [ -e "$token" ]; then
+    curl="$curl -H \"Authorization: Bearer \$(cat $token)\""
+    more="
+The token is an operator's: it may do everything. For the commands, and to make one that may less:
+  export TALLYKEEP_CA=$certs/ca.crt TALLYKEEP_TOKEN_FILE=$token
+  export TALLYKEEP_ENDPOINT=$(endpoint_list)
+  $binary tokens create my-app --scope check --scope log"
+  fi
   cat <<READY
 Ready:
 $(for node in "${nodes[@]}"; do printf '  node %s   %s\n' "$node" "$(url "$node")"; done)
@@ -350,7 +379,15 @@ Data and logs: $data
 
 Try:
   $curl $first/check -d '{"identifier":"user-123","config":{"requests":100,"windowMs":60000}}'
+$more
 READY
+}
+
+# The URLs of all nodes, with commas between them.
+endpoint_list() {
+  local node urls=
+  for node in "${nodes[@]}"; do urls=$urls${urls:+,}$(url "$node"); done
+  printf '%s\n' "$urls"
 }
 
 # Waits until node $1 answers connections; fails when it ends, or at the deadline.
@@ -492,7 +529,7 @@ wipe() {
   rm -f "$data/.start.lock"
   # What --tls has made, and nothing else that somebody put there.
   if secured; then
-    rm -f "$certs"/ca.{crt,key} "$certs"/node*.{crt,key}
+    rm -f "$certs"/ca.{crt,key} "$certs"/node*.{crt,key} "$token" "$certs/auth.toml"
     rmdir "$certs" 2>/dev/null || true
   fi
   # The folder itself only when nothing else is in it.

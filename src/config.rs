@@ -3,6 +3,7 @@
 //! Every setting has a visible default here or must be given. What is misspelt is refused and not
 //! ignored. Paths in the file are relative to the file.
 
+mod auth;
 mod policies;
 mod tls;
 
@@ -17,8 +18,9 @@ use crate::limits;
 use crate::machine::{Keeping, SetPolicy, VERSION_MAX, VERSION_MIN};
 use crate::peer::check_address;
 
+pub use auth::AuthSettings;
 pub use policies::PolicySettings;
-pub use tls::{CertificateFiles, PeerFiles, TlsSettings};
+pub use tls::{CertificateFiles, Exposed, PeerFiles, TlsSettings};
 
 /// The settings of one node.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -72,7 +74,10 @@ pub struct Settings {
     /// The certificates of the two listeners; one that has none is not encrypted.
     #[serde(default)]
     pub tls: TlsSettings,
-    /// Listen where others than this machine can connect also without TLS.
+    /// Clients need API tokens if this is there.
+    #[serde(default)]
+    pub auth: Option<AuthSettings>,
+    /// Listen where others than this machine can connect also without TLS and without tokens.
     #[serde(default)]
     pub insecure: bool,
     /// All nodes of the cluster, this one included.
@@ -191,6 +196,7 @@ impl Settings {
             raft: RaftSettings::default(),
             storage: StorageSettings::default(),
             tls: TlsSettings::default(),
+            auth: None,
             insecure: false,
             nodes: vec![Node {
                 id: 1,
@@ -206,7 +212,7 @@ impl Settings {
         Self { data: data.unwrap_or(self.data), ..self }
     }
 
-    /// The same node, that listens also without TLS where anybody can connect, if `insecure`.
+    /// The same node, that listens also without TLS or tokens where anybody can connect, if `insecure`.
     #[must_use]
     pub fn with_insecure(self, insecure: bool) -> Self {
         Self { insecure: insecure || self.insecure, ..self }
@@ -265,6 +271,7 @@ impl Settings {
         self.raft.validate()?;
         self.storage.validate()?;
         self.tls.validate(&self.cluster)?;
+        self.auth.as_ref().map_or(Ok(()), AuthSettings::validate)?;
         self.validate_nodes()
     }
 
@@ -553,6 +560,10 @@ mod tests {
             ("storage = { write_buffer_bytes = 1 }", "write_buffer_bytes"),
             ("storage = { block_cache_bytes = 1 }", "block_cache_bytes"),
             ("tls = { clients = { certificate = \"a\" } }", "key"),
+            ("auth = {}", "operator_sha256"),
+            ("auth = { operator_sha256 = [] }", "1 to 8"),
+            ("auth = { operator_sha256 = [\"tk_operator_00\"] }", "64 hexadecimal digits"),
+            ("auth = { required = true }", "required"),
             ("tls = { peers = { certificate = \"a\", key = \"b\" } }", "ca"),
             ("tls = { clients = { certificate = \"a\", key = \"b\", ca = \"c\" } }", "ca"),
         ] {

@@ -11,6 +11,10 @@ use std::fmt;
 pub enum Kind {
     /// The request is wrong and will be wrong again.
     Invalid,
+    /// Nobody knows who asks: there is no valid token with the request.
+    Unauthenticated,
+    /// The request's token may not be used for it.
+    Forbidden,
     /// There is no such object or route.
     NotFound,
     /// The request does not fit what the cluster is now. Nothing was changed.

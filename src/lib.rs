@@ -14,8 +14,8 @@
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
 //! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`clock`], [`codec`], [`config`],
-//! [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`spreadsheet`], [`telemetry`],
-//! [`tls`].
+//! [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`secret`], [`spreadsheet`],
+//! [`telemetry`], [`tls`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
@@ -42,6 +42,7 @@ pub mod query;
 pub mod raft;
 pub mod recover;
 pub mod restore;
+pub mod secret;
 pub mod server;
 pub mod spreadsheet;
 pub mod storage;

@@ -36,6 +36,15 @@ pub const WINDOW_MS_MAX: u64 = 400 * 24 * 60 * 60 * 1000;
 /// Times in requests: the last millisecond of the year 9999.
 pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
 
+/// Bindings, and prefixes of objects' names, that one API token may be for.
+pub const TOKEN_PLACES_MAX: usize = 16;
+/// An API token as a client sends it: what this build makes has 84 bytes at most.
+pub const TOKEN_BYTES_MAX: usize = 128;
+/// How long an API token may last that has an end: ten years.
+pub const TOKEN_TTL_MS_MAX: u64 = RETENTION_MS_MAX;
+/// Of the target of a request that is recorded, so many bytes are kept.
+pub const RECORDED_TARGET_BYTES_MAX: usize = 2048;
+
 // --- what a client gets -----------------------------------------------------------------------
 
 /// `limit` of `/query` where none is given.
@@ -102,6 +111,16 @@ pub const CLIENT_STREAMS_MAX: u32 = 256;
 pub const DRAIN_BUSY: Duration = Duration::from_millis(300);
 /// On a stop, requests under way may take this long after that; then their connections are cut.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+// --- refused logins ---------------------------------------------------------------------------
+
+/// Refused logins are recorded so long after the first of them, with all that came meanwhile.
+pub const REFUSED_LOGINS_LINGER: Duration = Duration::from_secs(1);
+/// Then so long no further ones are, but counted: one entry for each source, however many come.
+pub const REFUSED_LOGINS_INTERVAL: Duration = Duration::from_secs(60);
+/// Sources with entries of their own; what comes from further ones has one entry together. With the
+/// interval: at most 17 entries a minute and node, or about 10 MB a day.
+pub const REFUSED_LOGINS_SOURCES_MAX: usize = 16;
 
 // --- proposals --------------------------------------------------------------------------------
 
@@ -177,6 +196,8 @@ pub const KEY_RETENTION_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 pub const KEY_ANSWERS_MAX_DEFAULT: u64 = 10_000_000;
 /// Policies of all bindings together. Part of what commands mean: another number is another version.
 pub const POLICIES_MAX: u64 = 1000;
+/// API tokens. Part of what commands mean: another number is another version.
+pub const TOKENS_MAX: u64 = 1000;
 /// Retention of audit entries where the configuration says nothing: 30 days.
 pub const RETENTION_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
 

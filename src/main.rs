@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tallykeep::client::{
     self, backup, bench, check, exit, export, import, log, members, policy, query, replay, reset,
-    status,
+    status, tokens,
 };
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
@@ -41,7 +41,7 @@ enum Command {
         /// The node's data folder, instead of the one in the configuration.
         #[arg(long, value_name = "FOLDER")]
         data: Option<PathBuf>,
-        /// Listen where others than this machine can connect also without TLS.
+        /// Listen where others than this machine can connect also without TLS and without tokens.
         #[arg(long)]
         insecure: bool,
         /// How log lines on standard error look.
@@ -96,6 +96,8 @@ enum Command {
     Members(members::Args),
     /// Show or change the limits that checks without a limit go by.
     Policy(policy::Args),
+    /// Make, show and revoke API tokens.
+    Tokens(tokens::Args),
     /// Take the entries of an export over, with their ids and times.
     ///
     /// Each goes into the audit log's shard of its own day. Run again, it changes nothing. See
@@ -195,6 +197,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Status(arguments) => done(status::run(arguments).await),
         Command::Members(arguments) => done(members::run(arguments).await),
         Command::Policy(arguments) => done(policy::run(arguments).await),
+        Command::Tokens(arguments) => done(tokens::run(arguments).await),
         Command::Import(arguments) => done(import::run(arguments).await),
         Command::Backup(arguments) => done(backup::run(arguments).await),
         Command::Restore { file, config, data, any_cluster, check: _ } => {

@@ -41,15 +41,17 @@ pub enum ServeError {
     Settings(#[from] crate::config::SettingsError),
     /// Anybody could have connected to this node and read and changed what it keeps.
     #[error(
-        "this node would listen for {whom} at {address} without TLS, where not only this machine can \
-         connect. Give it a certificate ([tls.{whom}], see docs/operations.md), have it listen on \
-         127.0.0.1, or let it with --insecure"
+        "this node would listen for {whom} at {address} without {lacks}, where not only this machine can \
+         connect. Configure it (a certificate in [tls.{whom}], clients' tokens in [auth]: see \
+         docs/operations.md), have it listen on 127.0.0.1, or let it with --insecure"
     )]
     Exposed {
         /// Clients or peers.
         whom: &'static str,
         /// `host:port`
         address: String,
+        /// TLS, tokens, or both.
+        lacks: &'static str,
     },
     /// A certificate cannot be used.
     #[error("the certificate for {whom}: {source}")]
@@ -143,16 +145,17 @@ pub async fn run(
     let joining = node.clone();
     let mut joined = tokio::spawn(async move { joining.join().await });
 
-    let reads = node.reads().clone();
-    let api = Api::new(proposals.proposer, reads, node.clone(), bindings.clone(), certificates);
+    let operators = settings.auth.as_ref().map(|auth| auth.operator_sha256.as_slice());
+    let api = Api::new(proposals.proposer, node.clone(), bindings, certificates, operators);
+    let guard = api.guard.clone();
+    background.spawn(async move { guard.watch().await });
     let (stop, stopping) = oneshot::channel::<()>();
-    let router = http::router(api);
     let serving = tokio::spawn(async move {
         let shutdown = async {
             // Dropped or sent: both mean that it is time.
             let _ = stopping.await;
         };
-        http::serve(clients, secrets.clients, connections_max, router, &bindings, shutdown).await;
+        http::serve(clients, secrets.clients, connections_max, api, shutdown).await;
     });
     tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
 
@@ -210,11 +213,11 @@ fn data(settings: &Settings, source: io::Error) -> ServeError {
 
 /// Refuses to be open to everybody, or warns if it is so wanted.
 fn check_exposed(settings: &Settings) -> Result<(), ServeError> {
-    for (whom, address) in settings.exposed() {
+    for config::Exposed { whom, address, lacks } in settings.exposed() {
         if !settings.insecure {
-            return Err(ServeError::Exposed { whom, address: address.to_owned() });
+            return Err(ServeError::Exposed { whom, address: address.to_owned(), lacks });
         }
-        tracing::warn!(address, "insecure: {whom} can connect from other machines without TLS");
+        tracing::warn!(address, "insecure: {whom} can connect from other machines without {lacks}");
     }
     Ok(())
 }

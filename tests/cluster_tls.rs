@@ -29,7 +29,8 @@ use tokio_rustls::TlsConnector;
 
 use cluster::wait_until;
 
-const SECURE: Setup = Setup { nodes: 3, spares: 0, settings: String::new(), tls: true };
+const SECURE: Setup =
+    Setup { nodes: 3, spares: 0, settings: String::new(), tls: true, tokens: false };
 
 fn secure_with(settings: &str) -> Setup {
     Setup { settings: settings.to_owned(), ..SECURE }

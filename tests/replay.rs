@@ -154,7 +154,7 @@ async fn start(faulty: bool) -> (Shared, Endpoints) {
         let router = router.clone();
         tokio::spawn(async move { axum::serve(listener, router).await });
     }
-    (cluster, Endpoints { urls, ca: None })
+    (cluster, Endpoints { urls, ca: None, token_file: None, token: None })
 }
 
 /// `addresses` client addresses with one to `addresses` lines each, mixed, and a malformed line.

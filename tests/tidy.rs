@@ -25,10 +25,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "http",
         &[
             "archive", "bindings", "error", "limits", "machine", "metrics", "propose", "query",
-            "raft", "tls",
+            "raft", "secret", "tls",
         ],
     ),
-    ("client", &["archive", "clock", "limits", "spreadsheet", "tls"]),
+    ("client", &["archive", "clock", "limits", "secret", "spreadsheet", "tls"]),
 ];
 
 /// Each library that one room hides from the others.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -220,7 +220,17 @@ impl Cluster {
 }
 
 fn builder(endpoints: &Endpoints) -> Result<ClientBuilder, Error> {
+    let mut headers = HeaderMap::new();
+    if let Some(authorization) = endpoints.authorization()? {
+        let mut value = HeaderValue::try_from(authorization)
+            .map_err(|_| Error::Rejected("the token cannot stand in a header".into()))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
     Ok(Client::builder()
+        .default_headers(headers)
+        // It would be somebody else's doing, and the token is not theirs.
+        .redirect(reqwest::redirect::Policy::none())
         .tls_backend_preconfigured(endpoints.trust()?.for_reqwest())
         .connect_timeout(CLIENT_CONNECT_TIMEOUT)
         // A proxy between would lose the difference that `Fault` is about.
@@ -328,9 +338,10 @@ fn problem(status: StatusCode, body: &[u8]) -> Fault {
         None => status.to_string(),
     };
     match (status, code) {
-        (StatusCode::SERVICE_UNAVAILABLE, "overloaded" | "no_leader" | "not_yet_supported") => {
-            Fault::Unchanged(why)
-        }
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded" | "no_leader" | "not_recorded" | "not_yet_supported",
+        ) => Fault::Unchanged(why),
         (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage" | "idempotency_keys_full") => {
             Fault::Unchanged(why)
         }

@@ -1,6 +1,6 @@
 //! The room of the commands that talk to a running cluster from outside, as any client does.
 //!
-//! It knows the HTTP API, `limits`, `clock`, `tls` and the formats of a backup and an export, and no other room: what it can do, a user can do.
+//! It knows the HTTP API, `limits`, `clock`, `tls`, `secret` and the formats of a backup and an export, and no other room: what it can do, a user can do.
 
 mod access_log;
 pub mod backup;
@@ -26,6 +26,7 @@ mod summary;
 mod target;
 mod terminal;
 mod time;
+pub mod tokens;
 mod wire;
 
 use std::path::PathBuf;
@@ -109,9 +110,41 @@ pub struct Endpoints {
     /// without it, the system's CAs decide.
     #[arg(long, global = true, value_name = "FILE", env = "TALLYKEEP_CA")]
     pub ca: Option<PathBuf>,
+    /// A file that has the API token in its first line.
+    #[arg(long, global = true, value_name = "FILE", env = "TALLYKEEP_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The API token, if there is no --token-file. Others on this machine can see arguments: better in
+    /// the environment or in a file.
+    #[arg(long, global = true, value_name = "TOKEN", env = "TALLYKEEP_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
 }
 
 impl Endpoints {
+    /// What the `Authorization` header says, if there is a token.
+    ///
+    /// # Errors
+    /// If its file cannot be read, or it is no token.
+    pub(crate) fn authorization(&self) -> Result<Option<String>, Error> {
+        let token = match &self.token_file {
+            Some(path) => {
+                let read = std::fs::read_to_string(path);
+                let text =
+                    read.map_err(|source| Error::File { path: path.clone(), source })?;
+                Some(text.lines().next().unwrap_or_default().trim().to_owned())
+            }
+            // An empty variable is as good as none.
+            None => self.token.clone().filter(|token| !token.is_empty()),
+        };
+        let is_token =
+            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        match token {
+            None => Ok(None),
+            Some(token) if is_token(&token) => Ok(Some(format!("Bearer {token}"))),
+            // Not the text itself: it may be a secret all the same.
+            Some(_) => Err(Error::Rejected("the token is not visible characters of ASCII".into())),
+        }
+    }
+
     /// Whom to trust. The file is read, or the system asked, only if an endpoint speaks TLS.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Fault};
 use super::terminal::columns;
 use super::{Endpoints, Error, exit};
 use crate::limits::CLIENT_PAUSE;
@@ -44,13 +44,16 @@ struct Row {
     endpoint: String,
     ready: bool,
     view: Option<View>,
+    /// Why the node that answers does not tell how it is.
+    rejected: Option<String>,
 }
 
 /// Prints a table: endpoint, node, role, term, applied, disk, ready. Exit 0 when a node answered; with
 /// `wait_ready`, when every one is ready, and otherwise 1. Exit 3 when none answered.
 ///
 /// # Errors
-/// Only when no HTTP client can be made: a node that does not answer is a line of the table.
+/// When no HTTP client can be made, or no node tells how it is since the token is not good for it. A node
+/// that does not answer is a line of the table.
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let cluster = Cluster::new(&args.endpoints)?;
     let deadline = Instant::now() + Duration::from_secs(args.wait_ready.unwrap_or(0));
@@ -63,6 +66,9 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     };
     print!("{}", table(&rows));
     if rows.iter().all(|row| row.view.is_none()) {
+        if let Some(why) = rows.into_iter().find_map(|row| row.rejected) {
+            return Err(Error::Rejected(why));
+        }
         return Ok(ExitCode::from(exit::UNREACHABLE));
     }
     Ok(exit::of(args.wait_ready.is_none() || rows.iter().all(|row| row.ready)))
@@ -73,11 +79,12 @@ async fn look(cluster: &Cluster) -> Vec<Row> {
     let nodes = cluster.endpoints().iter().enumerate().map(|(turn, endpoint)| async move {
         let ready = cluster.send(turn, Method::GET, "/readyz", None::<&()>).await.is_ok();
         let view = cluster.send(turn, Method::GET, "/admin/cluster", None::<&()>).await;
-        Row {
-            endpoint: endpoint.as_str().trim_end_matches('/').into(),
-            ready,
-            view: view.and_then(|answer| answer.json()).ok(),
-        }
+        let (view, rejected) = match view.and_then(|answer| answer.json()) {
+            Ok(view) => (Some(view), None),
+            Err(Fault::Rejected(why)) => (None, Some(why)),
+            Err(Fault::Unchanged(_) | Fault::Unknown(_)) => (None, None),
+        };
+        Row { endpoint: endpoint.as_str().trim_end_matches('/').into(), ready, view, rejected }
     });
     futures_util::future::join_all(nodes).await
 }
@@ -92,7 +99,8 @@ fn table(rows: &[Row]) -> String {
         cells.push(match &row.view {
             None => {
                 let unknown = || "-".to_owned();
-                [endpoint, unknown(), "down".into(), unknown(), unknown(), unknown(), ready]
+                let role = if row.rejected.is_some() { unknown() } else { "down".into() };
+                [endpoint, unknown(), role, unknown(), unknown(), unknown(), ready]
             }
             Some(view) => {
                 let own = view.nodes.iter().find(|node| node.id == view.id);
@@ -121,8 +129,18 @@ mod tests {
             "stateHash":{"applied":40,"hash":"00"}}"#;
         let view = serde_json::from_str(view).expect("the view is as the API gives it");
         let rows = [
-            Row { endpoint: "http://127.0.0.1:7001".into(), ready: false, view: None },
-            Row { endpoint: "http://127.0.0.1:7002".into(), ready: true, view: Some(view) },
+            Row {
+                endpoint: "http://127.0.0.1:7001".into(),
+                ready: false,
+                view: None,
+                rejected: None,
+            },
+            Row {
+                endpoint: "http://127.0.0.1:7002".into(),
+                ready: true,
+                view: Some(view),
+                rejected: None,
+            },
         ];
         assert_eq!(
             table(&rows),

@@ -1,4 +1,4 @@
-//! The settings of TLS, and where a node may listen without it.
+//! The settings of TLS, and where a node may listen without it, or without tokens.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -72,14 +72,32 @@ impl From<CertificateFiles> for Files {
     }
 }
 
+/// A listener that others than this machine can reach, and that lacks what keeps them out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposed<'a> {
+    /// Clients or peers.
+    pub whom: &'static str,
+    /// `host:port`
+    pub address: &'a str,
+    /// What it lacks.
+    pub lacks: &'static str,
+}
+
 impl Settings {
-    /// The listeners that others than this machine can reach and that have no TLS: for whom they are,
-    /// and their addresses.
-    pub fn exposed(&self) -> Vec<(&'static str, &str)> {
-        let clients = self.tls.clients.is_none().then(|| ("clients", self.http()));
-        let peers = self.tls.peers.is_none().then(|| ("peers", self.peer()));
+    /// The listeners that others than this machine can reach and that have no TLS, or, for clients, no
+    /// tokens. Peers need none: their certificates say who they are.
+    pub fn exposed(&self) -> Vec<Exposed<'_>> {
+        let lacks = match (self.tls.clients.is_some(), self.auth.is_some()) {
+            (true, true) => None,
+            (false, true) => Some("TLS"),
+            (true, false) => Some("tokens"),
+            (false, false) => Some("TLS and tokens"),
+        };
+        let clients = lacks.map(|lacks| Exposed { whom: "clients", address: self.http(), lacks });
+        let peers = self.tls.peers.is_none();
+        let peers = peers.then(|| Exposed { whom: "peers", address: self.peer(), lacks: "TLS" });
         let listeners = clients.into_iter().chain(peers);
-        listeners.filter(|(_, address)| !is_loopback(address)).collect()
+        listeners.filter(|listener| !is_loopback(listener.address)).collect()
     }
 }
 
@@ -104,21 +122,37 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_reach_without_tls_is_exposed() {
-        let none: Vec<(&str, &str)> = Vec::new();
-        assert_eq!(settings("").exposed(), none);
-        assert_eq!(settings("http = \"localhost:80\"").exposed(), none);
-        assert_eq!(settings("http = \"0.0.0.0:80\"").exposed(), [("clients", "0.0.0.0:80")]);
-        assert_eq!(settings("peer = \"[::]:80\"").exposed(), [("peers", "[::]:80")]);
+    fn what_others_can_reach_without_tls_or_tokens_is_exposed() {
+        let exposed = |text: &str| {
+            let settings = settings(text);
+            let show = |one: &Exposed| format!("{} {} {}", one.whom, one.address, one.lacks);
+            settings.exposed().iter().map(show).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(exposed(""), none);
+        assert_eq!(exposed("http = \"localhost:80\""), none);
+        let everything = "TLS and tokens";
+        assert_eq!(exposed("http = \"0.0.0.0:80\""), [format!("clients 0.0.0.0:80 {everything}")]);
+        assert_eq!(exposed("peer = \"[::]:80\""), ["peers [::]:80 TLS"]);
         let open = "http = \"10.0.0.1:80\"\npeer = \"one.example:81\"\n";
-        let both = [("clients", "10.0.0.1:80"), ("peers", "one.example:81")];
-        assert_eq!(settings(open).exposed(), both);
-        let clients = "[tls.clients]\ncertificate = \"a\"\nkey = \"b\"";
-        assert_eq!(settings(&format!("{open}{clients}")).exposed(), both[1..]);
-        let peers = "[tls.peers]\nca = \"c\"\ncertificate = \"a\"\nkey = \"/b\"";
-        assert_eq!(settings(&format!("{open}{peers}")).exposed(), both[..1]);
+        let peer = "peers one.example:81 TLS";
+        let clients = "[tls.clients]\ncertificate = \"a\"\nkey = \"b\"\n";
+        let peers = "[tls.peers]\nca = \"c\"\ncertificate = \"a\"\nkey = \"/b\"\n";
+        let hash = "00".repeat(32);
+        let auth = format!("[auth]\noperator_sha256 = [\"{hash}\"]\n");
+        for (more, lacks) in [
+            ("", Some(everything)),
+            (clients, Some("tokens")),
+            (&*auth, Some("TLS")),
+            (&*format!("{clients}{auth}"), None),
+        ] {
+            let client = lacks.map(|lacks| format!("clients 10.0.0.1:80 {lacks}"));
+            let expected: Vec<String> = client.iter().cloned().chain([peer.to_owned()]).collect();
+            assert_eq!(exposed(&format!("{open}{more}")), expected);
+            let expected: Vec<String> = client.into_iter().collect();
+            assert_eq!(exposed(&format!("{open}{more}{peers}")), expected);
+        }
         let all = settings(&format!("{open}{clients}\n{peers}"));
-        assert_eq!(all.exposed(), none);
         let peers = all.tls.peers.unwrap();
         assert_eq!(peers.ca, Path::new("/etc/tallykeep/c"));
         assert_eq!(peers.key, Path::new("/b"));

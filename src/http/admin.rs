@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::auth::told;
 use super::body::Payload;
 use super::{Api, json_response};
 use crate::error::{Error, Result};
@@ -64,13 +66,19 @@ struct CertificateReport {
 /// `POST /admin/members`: one step of a change of the cluster's members, see [`Change`]; gives the
 /// members after it.
 pub(super) async fn members(State(api): State<Arc<Api>>, body: Payload) -> Result<Response> {
-    let change: Change = body.parse(|body| {
-        serde_json::from_slice(body)
-            .map_err(|error| Error::invalid("invalid_change", error.to_string()))
+    let (change, what): (Change, Value) = body.parse(|body| {
+        let invalid =
+            |error: serde_json::Error| Error::invalid("invalid_change", error.to_string());
+        let change = serde_json::from_slice(body).map_err(invalid)?;
+        Ok((change, serde_json::from_slice(body).map_err(invalid)?))
     })?;
     change.check().map_err(|why| Error::invalid("invalid_change", why))?;
-    let members = api.cluster.change(change).await?;
-    Ok(json_response(serde_json::to_vec(&members).expect("members are JSON")))
+    let members = api
+        .cluster
+        .change(change)
+        .await
+        .map(|members| json_response(serde_json::to_vec(&members).expect("members are JSON")));
+    Ok(told(members, what))
 }
 
 /// `GET /admin/hash`: SHA-256 over all of this node's state, and the log index it is the state of.

@@ -38,6 +38,7 @@ pub(super) async fn log_object(
     header: KeyHeader,
     body: Payload,
 ) -> Result<Response> {
+    api.guard.record.check_foreign(&object)?;
     let once = header.key(|| KeyScope::Object(&object), &body);
     append(&api, once, draft(ShardRef::Object { object, key }, body.parse(json::entry)?)).await
 }

@@ -55,6 +55,7 @@ pub(super) async fn log_object(
     header: KeyHeader,
     body: Payload,
 ) -> Result<Response> {
+    api.guard.record.check_foreign(&object)?;
     let once = header.key(|| Scope::Object(&object), &body);
     let items = body.parse(|body| entries(body, &ShardRef::Object { object, key }))?;
     carry_out(&api, once, items).await

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -27,6 +27,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -67,6 +69,9 @@ fn respond(status: StatusCode, code: &str, detail: &str) -> Response {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }
@@ -172,6 +177,16 @@ pub(super) fn unexpected(outcome: &Outcome) -> Error {
             Kind::Conflict,
             "policies_full",
             format!("{} policies are stored, and there is no room for more", limits::POLICIES_MAX),
+        ),
+        Outcome::Refused(Refusal::TokenExists) => Error::new(
+            Kind::Conflict,
+            "token_exists",
+            "a token of this name is in force: revoke it first, or take another name",
+        ),
+        Outcome::Refused(Refusal::TokensFull) => Error::new(
+            Kind::Conflict,
+            "tokens_full",
+            format!("{} tokens are stored, and there is no room for more", limits::TOKENS_MAX),
         ),
         _ => Error::internal(format!("a command came to {outcome:?}")),
     }

@@ -7,6 +7,7 @@
 
 mod admin;
 mod audit;
+mod auth;
 mod backup;
 mod batch;
 mod body;
@@ -26,6 +27,7 @@ mod serve;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod traffic;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ use crate::raft::{Node, Reads};
 use crate::tls::Watched;
 
 use openapi::{Routes, admin as described, operations};
+pub use auth::Guard;
 pub use serve::serve;
 
 /// What the routes need.
@@ -61,6 +64,8 @@ pub struct Api {
     pub bindings: Bindings,
     /// The certificates that this node uses.
     pub certificates: Vec<Arc<dyn Watched>>,
+    /// Who may pass.
+    pub guard: Arc<Guard>,
     /// A permit per page of `/query` that is being read.
     queries: Semaphore,
     /// A permit per export that is under way.
@@ -70,20 +75,24 @@ pub struct Api {
 }
 
 impl Api {
-    /// The routes' needs, with nothing under way.
+    /// The routes' needs, with nothing under way. Where there are hashes of `operators`' tokens, clients need
+    /// tokens.
     pub fn new(
         proposer: Proposer,
-        reads: Reads,
         cluster: Node,
         bindings: Bindings,
         certificates: Vec<Arc<dyn Watched>>,
+        operators: Option<&[[u8; 32]]>,
     ) -> Arc<Self> {
+        let guard =
+            Guard::new(cluster.clone(), proposer.clone(), bindings.clone(), operators);
         Arc::new(Self {
             proposer,
-            reads,
+            reads: cluster.reads().clone(),
             cluster,
             bindings,
             certificates,
+            guard: Arc::new(guard),
             queries: Semaphore::new(limits::QUERIES_MAX),
             exports: Arc::new(Semaphore::new(limits::EXPORTS_MAX)),
             backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),
@@ -92,8 +101,8 @@ impl Api {
 }
 
 /// Every route, and what `/openapi.json` says of it.
-fn routes(bindings: &Bindings) -> Routes {
-    Routes::new(bindings)
+fn routes(bindings: &Bindings, needs_tokens: bool) -> Routes {
+    Routes::new(bindings, needs_tokens)
         .post("/check", check::check, operations::check)
         .post("/check/batch", batch::check, operations::check_batch)
         .post("/reset", check::reset, operations::reset)
@@ -133,11 +142,14 @@ fn routes(bindings: &Bindings) -> Routes {
         .get("/admin/policies/{type}", policies::show, described::policy)
         .put("/admin/policies/{type}", policies::put, described::put_policy)
         .delete("/admin/policies/{type}", policies::delete, described::delete_policy)
+        .get("/admin/tokens", tokens::list, described::tokens)
+        .post("/admin/tokens", tokens::create, described::create_token)
+        .delete("/admin/tokens/{id}", tokens::revoke, described::revoke_token)
 }
 
 /// All of them, and what is answered where there is none.
 pub fn router(api: Arc<Api>) -> Router {
-    routes(&api.bindings)
+    routes(&api.bindings, api.guard.needs_tokens())
         .finish()
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)

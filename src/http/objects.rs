@@ -47,25 +47,57 @@ pub(crate) fn object<'a>(
     bindings: &'a Bindings,
     class: Class,
 ) -> Result<(ObjectRef, &'a Binding)> {
-    let mut segments = path.split('/').skip(2);
-    // The router lets an empty segment pass. workerd knows an object of the empty name, but a path
-    // with `//` in it is one that proxies shorten.
-    let mut segment = || segments.next().filter(|segment| !segment.is_empty());
-    let (Some(binding), Some(by), Some(which)) = (segment(), segment(), segment()) else {
-        return Err(not_found(format!("there is no route {path}")));
-    };
-    let name = percent_decode(binding, "the binding's name")?;
+    let segments = segments(path)?;
+    let name = percent_decode(segments.binding, "the binding's name")?;
     let binding =
         bindings.get(&name).ok_or_else(|| not_found(format!("there is no binding {name:?}")))?;
     if binding.class != class {
         let class = binding.class.name();
         return Err(not_found(format!("{name} binds the class {class}, which has no such route")));
     }
-    let object = match by {
-        "name" => by_name(binding, which)?,
-        _ => by_id(binding, which)?,
+    let object = match segments.by {
+        "name" => by_name(binding, segments.which)?,
+        _ => by_id(binding, segments.which)?,
     };
     Ok((object, binding))
+}
+
+/// How a path names its object.
+pub(super) enum Which {
+    /// By its name.
+    Name(String),
+    /// By its id, from which its name cannot be told.
+    Id,
+}
+
+/// The binding's name and the object's name or id in `/do/{binding}/{name or id}/{which}/…`: those that
+/// [`object`] goes by.
+pub(super) fn parts(path: &str) -> Result<(String, Which)> {
+    let Segments { binding, by, which } = segments(path)?;
+    let binding = percent_decode(binding, "the binding's name")?;
+    let which = match by {
+        "name" => Which::Name(percent_decode(which, "the object's name")?),
+        _ => Which::Id,
+    };
+    Ok((binding, which))
+}
+
+/// The parts of a path, not decoded yet.
+struct Segments<'a> {
+    binding: &'a str,
+    by: &'a str,
+    which: &'a str,
+}
+
+fn segments(path: &str) -> Result<Segments<'_>> {
+    let mut segments = path.split('/').skip(2);
+    // The router lets an empty segment pass. workerd knows an object of the empty name, but a path
+    // with `//` in it is one that proxies shorten.
+    let mut segment = || segments.next().filter(|segment| !segment.is_empty());
+    match (segment(), segment(), segment()) {
+        (Some(binding), Some(by), Some(which)) => Ok(Segments { binding, by, which }),
+        _ => Err(not_found(format!("there is no route {path}"))),
+    }
 }
 
 /// Checks that a route of objects is one of the class that its path names, whatever the method.

@@ -9,10 +9,12 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::json;
 
+use super::auth::told;
 use super::body::Payload;
 use super::objects::percent_decode;
-use super::{Api, check, error, json, json_response};
+use super::{Api, check, error, json as read, json_response};
 use crate::bindings::{Binding, Class};
 use crate::error::{Error, Kind, Result};
 use crate::machine::policy::Stored;
@@ -60,9 +62,10 @@ pub(super) async fn show(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// `PUT /admin/policies/{type}`: `{"requests":100,"windowMs":60000}`. Checks without a limit go by it from
 /// the answer on, on every node.
 pub(super) async fn put(State(api): State<Arc<Api>>, uri: Uri, body: Payload) -> Result<Response> {
-    let json::Config { requests, window_ms } = body.parse(json::policy)?;
-    set(&api, &uri, Some(Policy { requests, window_ms })).await?;
-    Ok(json_response(br#"{"success":true}"#.as_slice()))
+    let read::Config { requests, window_ms } = body.parse(read::policy)?;
+    let set = set(&api, &uri, Some(Policy { requests, window_ms })).await;
+    let response = set.map(|_| json_response(br#"{"success":true}"#.as_slice()));
+    Ok(told(response, json!({"requests": requests, "windowMs": window_ms})))
 }
 
 /// `DELETE /admin/policies/{type}`: `{"success":true,"existed":true}`, `false` if there was none.
@@ -85,7 +88,7 @@ async fn set(api: &Api, uri: &Uri, policy: Option<Policy>) -> Result<bool> {
 fn target<'a>(api: &'a Api, uri: &Uri) -> Result<(&'a Binding, String)> {
     let type_ = uri.path().rsplit('/').next().unwrap_or_default();
     let type_ = percent_decode(type_, "the type")?;
-    json::check_name("type", &type_)?;
+    read::check_name("type", &type_)?;
     let binding = match binding_named(uri)? {
         Some(name) => find(api, &name)?,
         None => check::binding(api)?,

@@ -1,4 +1,5 @@
-//! Connections from clients: accepting, bounding and ending them, over TLS or without.
+//! Connections from clients: accepting, bounding and ending them, over TLS or without; and asking of each
+//! request whether it may pass, before a route is looked for.
 //!
 //! A stop is in three steps, so that it fails no request. At `shutdown` the listener is closed:
 //! whoever comes anew is refused, and knows that nothing was sent. Then, for
@@ -15,6 +16,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -38,8 +41,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::traffic::Traffic;
-use super::{error, linger};
-use crate::bindings::Bindings;
+use super::{Api, Guard, error, linger, router};
 use crate::limits;
 use crate::metrics::counted;
 use crate::tls::{self, Clients};
@@ -51,14 +53,13 @@ const FREE_AGAIN: usize = 16;
 /// How long to wait before accepting again, when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves `router` on at most `connections_max` connections of `listener`, over TLS if there is `tls`,
-/// until `shutdown` is ready, and then ends what is under way. Requests are counted by `bindings`.
+/// Serves the routes of `api` on at most `connections_max` connections of `listener`, over TLS if there is
+/// `tls`, until `shutdown` is ready, and then ends what is under way.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Clients>>,
     connections_max: usize,
-    router: Router,
-    bindings: &Bindings,
+    api: Arc<Api>,
     shutdown: impl Future<Output = ()>,
 ) {
     let bounds = Bounds {
@@ -66,7 +67,8 @@ pub async fn serve(
         handshake: limits::CLIENT_HANDSHAKE_TIMEOUT,
         first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
     };
-    serve_within(bounds, listener, tls, router, Traffic::new(bindings), shutdown).await;
+    let (traffic, guard) = (Traffic::new(&api.bindings), api.guard.clone());
+    serve_within(bounds, listener, tls, router(api), traffic, Some(guard), shutdown).await;
 }
 
 /// The bounds that tests meet sooner than clients do.
@@ -82,6 +84,7 @@ async fn serve_within(
     tls: Option<Arc<Clients>>,
     router: Router,
     traffic: Traffic,
+    guard: Option<Arc<Guard>>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut door = Door {
@@ -94,6 +97,7 @@ async fn serve_within(
             builder: builder(),
             service: TowerToHyperService::new(router),
             traffic,
+            guard,
             handshake: bounds.handshake,
             first_request: bounds.first_request,
             draining: AtomicBool::new(false),
@@ -106,7 +110,7 @@ async fn serve_within(
         select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => door.admit(stream),
+                Ok((stream, from)) => door.admit(stream, from),
                 Err(error) => wait_out(&error).await,
             },
             Some(_) = door.connections.join_next() => {}
@@ -169,7 +173,7 @@ struct Door {
 }
 
 impl Door {
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             if !self.full {
                 let most = self.connections.len();
@@ -187,9 +191,13 @@ impl Door {
             self.full = false;
         }
         let server = Arc::clone(&self.server);
+        // One that comes by IPv4 to a listener for both is written as it is known elsewhere.
+        let from = from.ip().to_canonical();
         match &self.tls {
-            None => self.connections.spawn(server.plain(stream, permit)),
-            Some(tls) => self.connections.spawn(server.secure(stream, Arc::clone(tls), permit)),
+            None => self.connections.spawn(server.plain(stream, from, permit)),
+            Some(tls) => {
+                self.connections.spawn(server.secure(stream, from, Arc::clone(tls), permit))
+            }
         };
     }
 
@@ -201,10 +209,10 @@ impl Door {
     /// request. The system itself is asked, for what the runtime knows of it may be out of date.
     fn admit_waiting(&mut self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, _)) = listener.accept() {
+        while let Ok((stream, from)) = listener.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             match stream {
-                Ok(stream) => self.admit(stream),
+                Ok(stream) => self.admit(stream, from),
                 Err(error) => tracing::debug!("a client's connection was gone at once: {error}"),
             }
         }
@@ -216,6 +224,7 @@ struct Server {
     builder: Builder<TokioExecutor>,
     service: TowerToHyperService<Router>,
     traffic: Traffic,
+    guard: Option<Arc<Guard>>,
     /// How long a TLS handshake may take.
     handshake: Duration,
     /// How long a connection's first request may take to come.
@@ -229,13 +238,18 @@ struct Server {
 
 impl Server {
     /// One connection, from its first byte to its last.
-    async fn plain(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn plain(
+        self: Arc<Self>,
+        stream: TcpStream,
+        from: IpAddr,
+        _permit: OwnedSemaphorePermit,
+    ) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a client's connection was gone at once: {error}");
             return;
         }
         let (stream, returned) = linger::lend(stream);
-        self.connection(stream).await;
+        self.connection(stream, from).await;
         if let Ok(stream) = returned.await {
             linger::close(stream).await;
         }
@@ -245,6 +259,7 @@ impl Server {
     async fn secure(
         self: Arc<Self>,
         mut stream: TcpStream,
+        from: IpAddr,
         tls: Arc<Clients>,
         _permit: OwnedSemaphorePermit,
     ) {
@@ -278,7 +293,7 @@ impl Server {
         };
         match accepted {
             Ok(Ok((stream, returned))) => {
-                self.connection(stream).await;
+                self.connection(stream, from).await;
                 if let Ok(stream) = returned.await {
                     linger::close(stream).await;
                 }
@@ -288,10 +303,11 @@ impl Server {
         }
     }
 
-    /// What is said on a connection, until it is over; `stream` is dropped then.
+    /// What is said on a connection from `from`, until it is over; `stream` is dropped then.
     async fn connection(
         self: &Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        from: IpAddr,
     ) {
         let heard = AtomicBool::new(false);
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
@@ -299,10 +315,22 @@ impl Server {
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
             let underway = self.traffic.begin(request.uri().path());
+            let admitted = match &self.guard {
+                Some(guard) => {
+                    guard.admit(request.method(), request.uri(), request.headers(), from)
+                }
+                None => Ok(None),
+            };
+            // It does nothing until it is polled.
             let response = self.service.call(request);
             let server = Arc::clone(self);
             async move {
-                let mut response = response.await?;
+                let mut response = match admitted {
+                    Ok(None) => response.await?,
+                    // Rare, and large where it would be a part of every request's future.
+                    Ok(Some(action)) => Box::pin(action.around(response)).await?,
+                    Err(error) => error.into_response(),
+                };
                 server.traffic.end(underway, response.status());
                 if closes && server.draining.load(Ordering::Relaxed) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -371,6 +399,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::bindings::Bindings;
 
     const ASK: &[u8] = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n";
     const ASK_SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -424,7 +453,7 @@ mod tests {
             .route("/broken", get(broken));
         let traffic = Traffic::new(&Bindings::default_for("test"));
         let server =
-            tokio::spawn(serve_within(bounds, listener, tls, router, traffic, stopped.map(|_| ())));
+            tokio::spawn(serve_within(bounds, listener, tls, router, traffic, None, stopped.map(|_| ())));
         Running { address, asked, let_go, stop, server }
     }
 

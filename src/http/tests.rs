@@ -27,7 +27,7 @@ pub(super) async fn text(response: Response) -> String {
 }
 
 /// A node of three, whose peers are not there, and which knows it.
-async fn lonely_node(dir: &Path) -> Node {
+pub(super) async fn lonely_node(dir: &Path) -> Node {
     let address = |port: u16| NodeAddress {
         http: format!("127.0.0.1:{port}"),
         // Port 1 is nobody's: connecting to it is refused at once.
@@ -66,7 +66,7 @@ async fn ask(method: Method, path: &str, body: impl Into<Body>) -> Response {
     let node = lonely_node(dir.path()).await;
     let proposals = propose::start(&node, 1_000, Keeping::default(), Vec::new());
     let bindings = Bindings::default_for("script");
-    let api = Api::new(proposals.proposer, node.reads().clone(), node, bindings, Vec::new());
+    let api = Api::new(proposals.proposer, node, bindings, Vec::new(), None);
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
     router(api).oneshot(request).await.unwrap()
 }

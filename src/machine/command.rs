@@ -9,7 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::object::{NamespaceId, ObjectRef};
-use super::version::{VERSION_CHANGES, VERSION_MIN, VERSION_POLICIES};
+use super::token::{NewToken, TokenId};
+use super::version::{VERSION_CHANGES, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS};
 
 /// One log entry: everything the leader proposed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,13 @@ pub enum Command {
         /// At most [`crate::limits::POLICIES_MAX`] are stored.
         policies: Vec<SetPolicy>,
     },
+    /// Stores a token. From [`VERSION_TOKENS`] on.
+    CreateToken(NewToken),
+    /// Removes a token. From [`VERSION_TOKENS`] on.
+    RevokeToken {
+        /// Which.
+        id: TokenId,
+    },
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -139,6 +147,13 @@ pub enum Stamped<'a> {
         /// See [`Command::SeedPolicies`].
         policies: &'a [SetPolicy],
     },
+    /// See [`Command::CreateToken`].
+    CreateToken(&'a NewToken),
+    /// See [`Command::RevokeToken`].
+    RevokeToken {
+        /// Which.
+        id: TokenId,
+    },
 }
 
 /// A [`Change`] on its way into the log, as [`Stamped`] is a [`Command`].
@@ -172,6 +187,7 @@ impl Stamped<'_> {
             Self::CheckByPolicy(_) | Self::SetPolicy(_) | Self::SeedPolicies { .. } => {
                 VERSION_POLICIES
             }
+            Self::CreateToken(_) | Self::RevokeToken { .. } => VERSION_TOKENS,
         }
     }
 }
@@ -218,6 +234,13 @@ pub enum Request {
     SetPolicy(SetPolicy),
     /// See [`Command::SeedPolicies`].
     SeedPolicies(Vec<SetPolicy>),
+    /// See [`Command::CreateToken`].
+    CreateToken(NewToken),
+    /// See [`Command::RevokeToken`].
+    RevokeToken {
+        /// Which.
+        id: TokenId,
+    },
 }
 
 /// One of several changes. `L` is an entry: [`Draft`] on the way to the leader, [`Append`] in the
@@ -421,7 +444,7 @@ pub struct Tick {
 mod tests {
     use super::*;
     use crate::codec;
-    use crate::machine::Namespace;
+    use crate::machine::{Namespace, Scopes, Token};
 
     #[test]
     fn what_is_stamped_comes_out_of_the_log_as_a_command() {
@@ -456,6 +479,16 @@ mod tests {
         let namespace = check.object.namespace;
         let set = SetPolicy { namespace, type_: "t".to_owned(), policy };
         let policies = vec![set.clone(), SetPolicy { policy: None, ..set.clone() }];
+        let token = Token {
+            name: "n".to_owned(),
+            scopes: Scopes::CHECK,
+            bindings: vec!["B".to_owned()],
+            name_prefixes: vec!["p".to_owned()],
+            expires_ms: Some(20),
+            sha256: [21; 32],
+        };
+        let new = NewToken { id: TokenId([22; 8]), token };
+        let id = new.id;
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
             (Stamped::Check(&check), Command::Check(check.clone())),
@@ -473,6 +506,8 @@ mod tests {
                 Stamped::SeedPolicies { policies: &policies },
                 Command::SeedPolicies { policies: policies.clone() },
             ),
+            (Stamped::CreateToken(&new), Command::CreateToken(new.clone())),
+            (Stamped::RevokeToken { id }, Command::RevokeToken { id }),
             (
                 Stamped::Changes {
                     once: Some(once),

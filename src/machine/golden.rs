@@ -14,6 +14,8 @@
 //! | `import NAME MS/ID[/TEXT]… [day=n] [retention=ms] [keep=true]` | entries of their own time and id |
 //! | `policy TYPE [limit=n window=ms] [space=NAME]` | stores what is given; removes, if nothing is |
 //! | `seed TYPE/LIMIT/WINDOW…` | |
+//! | `token NAME id=n [scopes=bits] [expires=ms] [binding=NAME] [prefix=TEXT]` | stores it; its hash is of its name |
+//! | `revoke ID` | |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
 //! | `begin`, `apply` | what stands between them is one batch |
@@ -46,6 +48,7 @@ use super::limiter::Cell;
 use super::memory::Memory;
 use super::policy::{PoliciesRecord, PolicyRecord};
 use super::session::SessionRecord;
+use super::token::{TokenRecord, TokensRecord};
 use super::*;
 
 #[test]
@@ -160,6 +163,12 @@ impl Runner {
         }
         if name == "policy" {
             return self.policy(subject, args);
+        }
+        if name == "token" {
+            return new_token(subject, args);
+        }
+        if name == "revoke" {
+            return Ok(vec![Command::RevokeToken { id: token_id(subject.parse()?) }]);
         }
         let repeat = number(args, "repeat")?;
         let spread = args.take_key("spread").is_some();
@@ -472,6 +481,11 @@ impl Runner {
                     "limit={requests} window={window_ms} updated={updated_ms} revision={revision}"
                 )
             }
+            Table::Register if key == "tokens" => {
+                let TokensRecord { tokens, changes } = codec::decode(value)?;
+                format!("tokens={tokens} changes={changes}")
+            }
+            Table::Register if key.starts_with("token ") => show_token(&codec::decode(value)?),
             Table::Register => {
                 let registers: Registers = codec::decode(value)?;
                 let Registers { now_ms, sessions, shards, .. } = registers;
@@ -509,12 +523,13 @@ impl Runner {
     fn key(&self, table: Table, key: &[u8]) -> String {
         let number = |at: usize| u64::from_be_bytes(*key[at..].first_chunk().unwrap());
         match table {
-            Table::Register => match keys::split_policy(key) {
-                Some((namespace, type_)) if namespace == self.namespace.id() => {
+            Table::Register => match (keys::split_policy(key), keys::split_token(key)) {
+                (Some((namespace, type_)), _) if namespace == self.namespace.id() => {
                     format!("policy {type_}")
                 }
-                Some((_, type_)) => format!("policy elsewhere/{type_}"),
-                None => String::from_utf8_lossy(key).into_owned(),
+                (Some((_, type_)), _) => format!("policy elsewhere/{type_}"),
+                (None, Some(id)) => format!("token {}", u64::from_be_bytes(id.0)),
+                (None, None) => String::from_utf8_lossy(key).into_owned(),
             },
             Table::Object | Table::Cell => self.subject(key),
             Table::Alarm => match keys::split_kept(key) {
@@ -555,6 +570,32 @@ const FIELDS: [&str; 4] = ["type", "action", "user", "ip"];
 
 fn number(args: &mut ArgumentConsumer, key: &str) -> Result<Option<u64>> {
     Ok(args.take_key(key).map(str::parse).transpose()?)
+}
+
+fn token_id(number: u64) -> TokenId {
+    TokenId(number.to_be_bytes())
+}
+
+fn new_token(name: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
+    let some = |text: Option<&str>| text.map(str::to_owned).into_iter().collect();
+    let token = Token {
+        name: name.to_owned(),
+        scopes: Scopes(u8::try_from(number(args, "scopes")?.unwrap_or(1))?),
+        bindings: some(args.take_key("binding")),
+        name_prefixes: some(args.take_key("prefix")),
+        expires_ms: number(args, "expires")?,
+        sha256: Sha256::digest(name.as_bytes()).into(),
+    };
+    let id = token_id(number(args, "id")?.ok_or("of which id?")?);
+    Ok(vec![Command::CreateToken(NewToken { id, token })])
+}
+
+fn show_token(TokenRecord { token, created_ms }: &TokenRecord) -> String {
+    let Token { name, scopes, bindings, name_prefixes, expires_ms, .. } = token;
+    let scopes = scopes.names().collect::<Vec<_>>().join("+");
+    let expires = expires_ms.map_or("never".to_owned(), |ms| ms.to_string());
+    let places = [bindings.join("+"), name_prefixes.join("+")].join("/");
+    format!("name={name} may={scopes} of={places} created={created_ms} expires={expires}")
 }
 
 /// Under which key, if any, and for which request; both are the names themselves and no hashes.
@@ -602,6 +643,10 @@ fn show_outcome(outcome: &Outcome) -> String {
             format!("set, {}", if *existed { "in place of one" } else { "where there was none" })
         }
         Outcome::PoliciesSeeded { policies } => format!("{policies} seeded"),
+        Outcome::TokenCreated { created_ms } => format!("{created_ms}: created"),
+        Outcome::TokenRevoked { existed } => {
+            format!("revoked, {}", if *existed { "one" } else { "where there was none" })
+        }
         Outcome::Imported(placed) => placed.iter().map(show_placed).collect::<Vec<_>>().join("; "),
         Outcome::Changed(answered) => {
             let show = |Answered { answer, replayed }: &Answered| {

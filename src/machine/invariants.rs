@@ -8,6 +8,7 @@ use super::keys::{self, Alarm};
 use super::limiter::Cell;
 use super::memory::Memory;
 use super::policy::{self, PoliciesRecord};
+use super::token::{self, TokensRecord};
 use super::{Field, Machine, ObjectRecord, ObjectState, Shard, Table};
 use crate::codec;
 use crate::limits;
@@ -26,6 +27,7 @@ pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
     assert_shards(rows, &shards);
     assert_keys(machine, rows);
     assert_policies(rows);
+    assert_tokens(machine, rows);
 }
 
 type Limiters = BTreeMap<Vec<u8>, u64>;
@@ -136,6 +138,18 @@ fn assert_policies(rows: &Memory) {
     let revisions: BTreeSet<u64> = stored.iter().map(|stored| stored.record.revision).collect();
     assert_eq!(revisions.len(), stored.len(), "a revision is of one change");
     assert!(revisions.iter().all(|revision| (1..=changes).contains(revision)));
+}
+
+/// Tokens are counted, and those that are in force have names of their own.
+fn assert_tokens(machine: &Machine, rows: &Memory) {
+    let TokensRecord { tokens, changes } = machine.tokens;
+    let stored = token::list(rows).unwrap();
+    assert_eq!(stored.len() as u64, tokens, "the tokens are counted");
+    assert!(tokens <= limits::TOKENS_MAX && tokens <= changes, "they are bounded");
+    let live = stored.iter().filter(|one| !one.record.token.is_over(machine.now_ms()));
+    let names: Vec<&String> = live.map(|one| &one.record.token.name).collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "a name is of one token");
 }
 
 fn alarms(rows: &Memory, kind: Alarm) -> BTreeSet<Vec<u8>> {

@@ -3,8 +3,9 @@
 //!
 //! | table | key | bytes |
 //! |---|---|---|
-//! | register | `"machine"`, `"version"`, `"keys"`, `"policies"` | 4, 7 or 8 |
+//! | register | `"machine"`, `"version"`, `"keys"`, `"policies"`, `"tokens"` | 4 to 8 |
 //! | register (policy) | `"policy"` ‖ namespace ‖ type | 6 + 8 + n |
+//! | register (token) | `"token/"` ‖ id | 6 + 8 |
 //! | object | namespace ‖ id | 8 + 16 |
 //! | cell | namespace ‖ id ‖ identifier | 8 + 16 + n |
 //! | alarm (window) | `0` ‖ due ms ‖ cell key | 1 + 8 + 24 + n |
@@ -19,6 +20,7 @@
 
 use super::command::Field;
 use super::object::{NamespaceId, ObjectRef};
+use super::token::TokenId;
 
 /// The machine's registers.
 pub const MACHINE: &[u8] = b"machine";
@@ -30,6 +32,10 @@ pub const KEYS: &[u8] = b"keys";
 pub const POLICIES: &[u8] = b"policies";
 /// What the rows of policies begin with.
 const POLICY: &[u8] = b"policy";
+/// The register of the tokens; without it none was ever stored.
+pub const TOKENS: &[u8] = b"tokens";
+/// What the rows of tokens begin with; not as [`TOKENS`] does.
+const TOKEN: &[u8] = b"token/";
 
 /// What an alarm row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,21 @@ pub fn policies() -> (Vec<u8>, Vec<u8>) {
 pub fn split_policy(key: &[u8]) -> Option<(NamespaceId, &str)> {
     let (namespace, type_) = key.strip_prefix(POLICY)?.split_first_chunk()?;
     Some((NamespaceId(*namespace), std::str::from_utf8(type_).ok()?))
+}
+
+/// `"token/" ‖ id`
+pub fn token(id: TokenId) -> Vec<u8> {
+    [TOKEN, &id.0].concat()
+}
+
+/// All tokens, as a range.
+pub fn tokens() -> (Vec<u8>, Vec<u8>) {
+    (TOKEN.to_vec(), [&TOKEN[..TOKEN.len() - 1], &[TOKEN[TOKEN.len() - 1] + 1]].concat())
+}
+
+/// The id of a row that [`token`] names.
+pub fn split_token(key: &[u8]) -> Option<TokenId> {
+    Some(TokenId(key.strip_prefix(TOKEN)?.try_into().ok()?))
 }
 
 /// `kind ‖ ms ‖ subject`

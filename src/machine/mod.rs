@@ -35,6 +35,7 @@ mod outcome;
 pub mod policy;
 pub mod session;
 mod table;
+pub mod token;
 mod version;
 
 use std::io;
@@ -52,11 +53,15 @@ pub use outcome::{
     Answer, Answered, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal, Ticked,
 };
 pub use table::{Row, Table, View, Write};
-pub use version::{VERSION_CHANGES, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, check_version};
+pub use token::{NewToken, Scopes, StoredToken, Token, TokenId};
+pub use version::{
+    VERSION_CHANGES, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS, check_version,
+};
 
 use idempotency::KeysRecord;
 use session::{Sessions, Standing};
 use table::Overlay;
+use token::TokensRecord;
 
 use crate::codec;
 use crate::limits;
@@ -67,6 +72,7 @@ pub struct Machine {
     registers: Registers,
     sessions: Sessions,
     keys: KeysRecord,
+    tokens: TokensRecord,
     /// Up to which version the log may hold commands.
     version: u8,
 }
@@ -104,6 +110,7 @@ impl Machine {
             registers: Registers::load(view)?,
             sessions: Sessions::load(view)?,
             keys: KeysRecord::load(view)?,
+            tokens: TokensRecord::load(view)?,
             version: version::load(view)?,
         })
     }
@@ -111,6 +118,11 @@ impl Machine {
     /// Up to which version the log may hold commands now: at least [`VERSION_MIN`].
     pub fn version(&self) -> u8 {
         self.version
+    }
+
+    /// How often a token was stored or revoked: it grows with every change of them.
+    pub fn token_changes(&self) -> u64 {
+        self.tokens.changes
     }
 
     /// The time of the last batch, in ms since the Unix epoch.
@@ -192,6 +204,8 @@ impl Machine {
             }
             Command::CheckByPolicy(check) => policy::check(rows, now_ms, check).map(Outcome::from),
             Command::SetPolicy(set) => policy::set(rows, now_ms, set),
+            Command::CreateToken(new) => self.tokens.create(rows, now_ms, new),
+            Command::RevokeToken { id } => self.tokens.revoke(rows, *id),
             Command::OpenSession { .. }
             | Command::Tick(_)
             | Command::Raise { .. }
@@ -263,7 +277,9 @@ impl Machine {
             | Command::Changes { .. }
             | Command::Import { .. }
             | Command::CheckByPolicy(_)
-            | Command::SetPolicy(_) => Ok(Outcome::Refused(Refusal::Misplaced)),
+            | Command::SetPolicy(_)
+            | Command::CreateToken(_)
+            | Command::RevokeToken { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 }

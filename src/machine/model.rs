@@ -45,6 +45,8 @@ struct Model {
     policies: BTreeMap<(NamespaceId, String), (Policy, u64)>,
     /// A policy was stored once, though it may be gone.
     had_policies: bool,
+    tokens: BTreeMap<TokenId, token::TokenRecord>,
+    token_changes: u64,
 }
 
 impl Default for Model {
@@ -62,6 +64,8 @@ impl Default for Model {
             keys: BTreeMap::new(),
             policies: BTreeMap::new(),
             had_policies: false,
+            tokens: BTreeMap::new(),
+            token_changes: 0,
         }
     }
 }
@@ -141,6 +145,12 @@ impl Model {
                 }
                 let policies = if is_first { self.policies.len() as u64 } else { 0 };
                 Outcome::PoliciesSeeded { policies }
+            }
+            (true, Command::CreateToken(new)) => self.create_token(new),
+            (true, Command::RevokeToken { id }) => {
+                let existed = self.tokens.remove(id).is_some();
+                self.token_changes += u64::from(existed);
+                Outcome::TokenRevoked { existed }
             }
             (true, Command::Changes { once, changes }) => self.changes(once.as_ref(), changes),
             (true, Command::Import { retention_ms, import }) => {
@@ -227,6 +237,19 @@ impl Model {
             self.had_policies = true;
         }
         Outcome::PolicySet { existed: before.is_some() }
+    }
+
+    fn create_token(&mut self, NewToken { id, token }: &NewToken) -> Outcome {
+        let now_ms = self.now_ms;
+        let mut live = self.tokens.clone();
+        live.retain(|_, record| !record.token.is_over(now_ms));
+        if live.contains_key(id) || live.values().any(|record| record.token.name == token.name) {
+            return Outcome::Refused(Refusal::TokenExists);
+        }
+        live.insert(*id, token::TokenRecord { token: token.clone(), created_ms: now_ms });
+        self.tokens = live;
+        self.token_changes += 1;
+        Outcome::TokenCreated { created_ms: now_ms }
     }
 
     fn reset(&mut self, reset: &Reset) -> Answer {
@@ -410,6 +433,10 @@ impl Model {
         assert_eq!(found.collect::<BTreeMap<_, _>>(), self.policies, "the policies");
         assert_eq!(policy::is_seeded(rows).unwrap(), self.had_policies);
 
+        let found = token::list(rows).unwrap().into_iter().map(|stored| (stored.id, stored.record));
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), self.tokens, "the tokens");
+        assert_eq!(machine.token_changes(), self.token_changes);
+
         let live = |(_, record): &(&[u8; 16], &KeyRecord)| self.now_ms < record.expires_ms;
         let expected = self.keys.iter().filter(live).map(|(id, record)| (*id, record.clone()));
         let found = rows.table(Table::Alarm).filter_map(|(row, value)| {
@@ -486,6 +513,8 @@ enum PlannedCommand {
     Changes { once: Option<PlannedKey>, changes: Vec<PlannedCommand> },
     CheckByPolicy { limiter: u8, identifier: u8, type_: u8 },
     SetPolicy(PlannedPolicy),
+    CreateToken { id: u8, name: u8, ttl_ms: Option<u64> },
+    RevokeToken { id: u8 },
 }
 
 /// Of two namespaces, of which one has limiters, and of few types.
@@ -569,7 +598,13 @@ fn planned_command() -> impl Strategy<Value = PlannedCommand> {
             PlannedCommand::Import { retention_ms, keep_expired, entries }
         });
     let policies = planned_policy().prop_map(PlannedCommand::SetPolicy);
-    prop_oneof![13 => planned_change(), 4 => changes, 3 => imports, 2 => policies]
+    let ttl_ms = prop::option::of(prop::sample::select(vec![0u64, 20, 100]));
+    let tokens = prop_oneof![
+        2 => (0..3u8, 0..3u8, ttl_ms)
+            .prop_map(|(id, name, ttl_ms)| PlannedCommand::CreateToken { id, name, ttl_ms }),
+        1 => (0..3u8).prop_map(|id| PlannedCommand::RevokeToken { id }),
+    ];
+    prop_oneof![13 => planned_change(), 4 => changes, 3 => imports, 2 => policies, 1 => tokens]
 }
 
 fn planned_policy() -> impl Strategy<Value = PlannedPolicy> {
@@ -724,6 +759,18 @@ impl Sender {
                 Command::CheckByPolicy(PolicyCheck { object, identifier, type_: name(type_) })
             }
             PlannedCommand::SetPolicy(planned) => Command::SetPolicy(set_policy(planned)),
+            PlannedCommand::CreateToken { id, name: number, ttl_ms } => {
+                let token = Token {
+                    name: name(number),
+                    scopes: Scopes(*number),
+                    bindings: Vec::new(),
+                    name_prefixes: vec![name(id)],
+                    expires_ms: ttl_ms.map(|ttl_ms| self.newest_ms + ttl_ms),
+                    sha256: [*id; 32],
+                };
+                Command::CreateToken(NewToken { id: TokenId([*id; 8]), token })
+            }
+            PlannedCommand::RevokeToken { id } => Command::RevokeToken { id: TokenId([*id; 8]) },
             PlannedCommand::Append { shard, terms, by_day } => {
                 self.appended += 1;
                 Command::Append(Append {
@@ -1034,6 +1081,9 @@ fn the_plans_reach_every_answer() {
         "reset",
         "session",
         "shards went",
+        "token created",
+        "token exists",
+        "token revoked",
         "windows ended",
     ];
     assert_eq!(reached.iter().collect::<Vec<_>>(), expected);
@@ -1054,7 +1104,11 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
         Outcome::Refused(Refusal::KeyReused) => vec!["key reused"],
         Outcome::Refused(Refusal::KeysFull) => vec!["keys full"],
         Outcome::Refused(Refusal::NoPolicy) => vec!["no policy"],
+        Outcome::Refused(Refusal::TokenExists) => vec!["token exists"],
         Outcome::Refused(_) => vec!["misplaced"],
+        Outcome::TokenCreated { .. } => vec!["token created"],
+        Outcome::TokenRevoked { existed: true } => vec!["token revoked"],
+        Outcome::TokenRevoked { existed: false } => vec![],
         Outcome::PolicySet { .. } => vec!["policy set"],
         Outcome::PoliciesSeeded { policies: 0 } => vec![],
         Outcome::PoliciesSeeded { .. } => vec!["policies seeded"],

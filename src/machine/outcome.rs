@@ -44,6 +44,16 @@ pub enum Outcome {
         /// How many.
         policies: u64,
     },
+    /// A token is stored.
+    TokenCreated {
+        /// When, in ms since the Unix epoch.
+        created_ms: u64,
+    },
+    /// There is no such token any more.
+    TokenRevoked {
+        /// Whether there was one.
+        existed: bool,
+    },
 }
 
 /// What an entry of an import came to.
@@ -155,6 +165,10 @@ pub enum Refusal {
     NoPolicy,
     /// As many policies are stored as may be, and this one is new.
     PoliciesFull,
+    /// A token has this name, or this id.
+    TokenExists,
+    /// As many tokens are stored as may be.
+    TokensFull,
 }
 
 /// What a group of commands came to.

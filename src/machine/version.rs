@@ -16,12 +16,14 @@ use crate::codec;
 /// stored, as it was in the builds that had no versions of commands.
 pub const VERSION_MIN: u8 = codec::VERSION;
 /// The newest commands that this build knows. 3 has [`super::Command::Raise`].
-pub const VERSION_MAX: u8 = VERSION_POLICIES;
+pub const VERSION_MAX: u8 = VERSION_TOKENS;
 /// The first version that has [`super::Command::Changes`] and [`super::Command::Import`].
 pub const VERSION_CHANGES: u8 = 4;
 /// The first version that has [`super::Command::CheckByPolicy`], [`super::Command::SetPolicy`] and
 /// [`super::Command::SeedPolicies`].
 pub const VERSION_POLICIES: u8 = 5;
+/// The first version that has [`super::Command::CreateToken`] and [`super::Command::RevokeToken`].
+pub const VERSION_TOKENS: u8 = 6;
 
 /// Up to which version the log may hold commands, by the state that `view` shows.
 pub(super) fn load(view: &dyn View) -> io::Result<u8> {

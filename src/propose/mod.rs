@@ -21,6 +21,7 @@ mod policies;
 mod refusals;
 mod stamp;
 mod ticker;
+mod tokens;
 mod upgrade;
 
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use refusals::Refusals;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{
-    Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
+    Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping, NewToken,
     ObjectRef, Outcome, PolicyCheck, Refusal, Request, Reset, SetPolicy, VERSION_CHANGES,
     VERSION_POLICIES, import,
 };
@@ -193,8 +194,8 @@ impl Proposer {
                 return Ok(());
             }
         }
-        let message = "idempotency keys, batches, imports and policies cannot be used until all nodes \
-                       know them: an upgrade is under way, or version_max holds it";
+        let message = "idempotency keys, batches, imports, policies and tokens cannot be used until all \
+                       nodes know them: an upgrade is under way, or version_max holds it";
         Err(Error::new(Kind::Unavailable, "not_yet_supported", message))
     }
 
@@ -209,9 +210,28 @@ impl Proposer {
         self.propose_by(request, Instant::now() + limits::REQUEST_TIMEOUT).await
     }
 
+    /// As [`Proposer::propose`], for an entry of the node itself: it is written also where the disks have
+    /// room for nothing that clients write, so that what mends that can be recorded.
+    ///
+    /// # Errors
+    /// As [`Proposer::propose`], but not `StorageFull`.
+    pub async fn record(&self, draft: Draft) -> Result<Outcome> {
+        self.send_anyhow(Request::Log(draft), Instant::now() + limits::REQUEST_TIMEOUT).await
+    }
+
     async fn propose_by(&self, request: Request, deadline: Instant) -> Result<Outcome> {
         self.node.check_quorum()?;
         self.node.check_disks()?;
+        self.send(request, deadline).await
+    }
+
+    /// The same, however full the disks are.
+    async fn send_anyhow(&self, request: Request, deadline: Instant) -> Result<Outcome> {
+        self.node.check_quorum()?;
+        self.send(request, deadline).await
+    }
+
+    async fn send(&self, request: Request, deadline: Instant) -> Result<Outcome> {
         let bytes = size(&request);
         let (reply, outcome) = oneshot::channel();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -297,6 +317,8 @@ fn size(request: &Request) -> usize {
         Request::CheckByPolicy(check) => policy_check_size(check),
         Request::SetPolicy(set) => policy_size(set),
         Request::SeedPolicies(policies) => policies.iter().map(policy_size).sum::<usize>(),
+        Request::CreateToken(new) => token_size(new),
+        Request::RevokeToken { .. } => FIXED_BYTES,
     }
 }
 
@@ -312,6 +334,12 @@ fn policy_check_size(check: &PolicyCheck) -> usize {
 
 fn policy_size(set: &SetPolicy) -> usize {
     FIXED_BYTES + set.type_.len()
+}
+
+fn token_size(NewToken { token, .. }: &NewToken) -> usize {
+    let texts = token.bindings.iter().chain(&token.name_prefixes);
+    let texts = texts.map(|text| FIXED_BYTES + text.len()).sum::<usize>();
+    2 * FIXED_BYTES + token.name.len() + texts
 }
 
 fn reset_size(reset: &Reset) -> usize {

@@ -93,6 +93,8 @@ impl Stamper {
             Request::CheckByPolicy(check) => Stamped::CheckByPolicy(check),
             Request::SetPolicy(set) => Stamped::SetPolicy(set),
             Request::SeedPolicies(policies) => Stamped::SeedPolicies { policies },
+            Request::CreateToken(new) => Stamped::CreateToken(new),
+            Request::RevokeToken { id } => Stamped::RevokeToken { id: *id },
         }
     }
 

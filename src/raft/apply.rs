@@ -43,6 +43,8 @@ pub struct StateMachine {
     snapshots: Snapshots,
     clock: Arc<dyn Clock>,
     progress: watch::Sender<Progress>,
+    /// [`Machine::token_changes`]. Apart from the progress, which changes with every entry.
+    tokens: watch::Sender<u64>,
     version_max: u8,
 }
 
@@ -60,13 +62,21 @@ impl StateMachine {
     ) -> io::Result<(Self, watch::Receiver<Progress>)> {
         let machine = load(&*store, version_max)?;
         let (progress, watched) = watch::channel(Progress::default());
-        let state = Self { machine, store, snapshots, clock, progress, version_max };
+        let (tokens, _) = watch::channel(machine.token_changes());
+        let state = Self { machine, store, snapshots, clock, progress, tokens, version_max };
         let applied = decode_applied(&*state.store)?;
         state.publish(applied);
         Ok((state, watched))
     }
 
+    /// How often a token was stored or revoked, as far as the log is applied here.
+    pub fn token_changes(&self) -> watch::Receiver<u64> {
+        self.tokens.subscribe()
+    }
+
     fn publish(&self, applied: Option<LogId>) {
+        let changes = self.machine.token_changes();
+        self.tokens.send_if_modified(|known| std::mem::replace(known, changes) != changes);
         self.progress.send_modify(|progress| {
             let now_ms = self.machine.now_ms();
             if progress.now_ms != now_ms {

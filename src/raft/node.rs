@@ -81,6 +81,7 @@ pub(crate) struct Inner {
     pub(super) state: Arc<dyn StateStorage>,
     pub(super) snapshots: Snapshots,
     pub(super) progress: watch::Receiver<Progress>,
+    token_changes: watch::Receiver<u64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
     /// Held by the one change of the members that is under way here.
@@ -110,6 +111,7 @@ impl Node {
         let version_max = settings.version_max;
         let (machine, progress) =
             StateMachine::open(state.clone(), snapshots.clone(), clock.clone(), version_max)?;
+        let token_changes = machine.token_changes();
         let network = network::Network::new(&settings.cluster, settings.id, dial.clone());
         let config = Arc::new(config(&settings)?);
         let raft = Raft::new(settings.id, config, network, log::Log::new(log.clone()), machine)
@@ -133,6 +135,7 @@ impl Node {
             state,
             snapshots,
             progress,
+            token_changes,
             clock,
             draining,
             changing: tokio::sync::Mutex::default(),
@@ -201,6 +204,11 @@ impl Node {
     /// How far this node has applied the log.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.inner.progress.clone()
+    }
+
+    /// How often an API token was stored or revoked, as far as this node has applied the log.
+    pub fn token_changes(&self) -> watch::Receiver<u64> {
+        self.inner.token_changes.clone()
     }
 
     /// Who leads.

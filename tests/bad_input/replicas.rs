@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use tallykeep::codec;
 use tallykeep::machine::{
     Append, Batch, Change, Check, Command, Group, GroupOutcome, IdempotencyKey, Import,
-    ImportedEntry, Keeping, Machine, NamespaceId, ObjectId, ObjectRef, Once, Policy, PolicyCheck,
-    Reset, SetPolicy, Table, Tick, View,
+    ImportedEntry, Keeping, Machine, NamespaceId, NewToken, ObjectId, ObjectRef, Once, Policy,
+    PolicyCheck, Reset, Scopes, SetPolicy, Table, Tick, Token, TokenId, View,
 };
 use tallykeep::storage::{Snapshots, StateOptions, StateStore};
 use tempfile::TempDir;
@@ -115,6 +115,21 @@ fn import() -> impl Strategy<Value = Command> {
     )
 }
 
+/// Of few ids and names, so that they meet, and of scopes that there are not.
+fn token() -> impl Strategy<Value = Command> {
+    let id = || (0..3u8).prop_map(|byte| TokenId([byte; 8]));
+    let texts = || prop::collection::vec(identifier(), 0..3);
+    let expires_ms = prop::option::of(number());
+    let token = (identifier(), any::<u8>(), texts(), texts(), expires_ms);
+    let new =
+        (id(), token).prop_map(|(id, (name, scopes, bindings, name_prefixes, expires_ms))| {
+            let (scopes, sha256) = (Scopes(scopes), [scopes; 32]);
+            let token = Token { name, scopes, bindings, name_prefixes, expires_ms, sha256 };
+            Command::CreateToken(NewToken { id, token })
+        });
+    prop_oneof![3 => new, 1 => id().prop_map(|id| Command::RevokeToken { id })]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let alone = change().prop_map(|change| match change {
         Change::Check(check) => Command::Check(check),
@@ -132,6 +147,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => number().prop_map(|retention_ms| Command::Tick(Tick { retention_ms })),
         1 => (0..3u64).prop_map(|node| Command::OpenSession { node }),
         3 => set_policy().prop_map(Command::SetPolicy),
+        2 => token(),
         1 => seeds.prop_map(|policies| Command::SeedPolicies { policies }),
         1 => any::<u8>().prop_map(|version| Command::Raise { version }),
     ]

@@ -19,6 +19,7 @@ const IDLE: Duration = Duration::from_millis(100);
 pub struct Api {
     client: Client,
     urls: Vec<String>,
+    token: Option<String>,
 }
 
 impl Api {
@@ -41,7 +42,12 @@ impl Api {
             .retry(reqwest::retry::never())
             .build()
             .expect("an HTTP client");
-        Self { client, urls }
+        Self { client, urls, token: None }
+    }
+
+    /// The same client with this API token, or with none.
+    pub fn with_token(&self, token: Option<&str>) -> Self {
+        Self { token: token.map(str::to_owned), ..self.clone() }
     }
 
     /// The ids of the nodes.
@@ -56,7 +62,11 @@ impl Api {
 
     /// A request to a node, to be completed and sent by [`Answer::of`].
     pub fn request(&self, method: Method, id: u64, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url(id)))
+        let request = self.client.request(method, format!("{}{path}", self.url(id)));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// GET, or why there is no answer.

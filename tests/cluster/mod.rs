@@ -22,6 +22,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
+use tallykeep::secret::{OPERATOR, Secret};
 use tallykeep::tls::Trust;
 use tempfile::TempDir;
 
@@ -46,11 +47,13 @@ pub struct Setup {
     pub settings: String,
     /// Whether nodes speak TLS, with certificates in the folder `certs`; spares have some too.
     pub tls: bool,
+    /// Whether clients need tokens. [`TestCluster::api`] has an operator's then.
+    pub tokens: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 3, spares: 0, settings: String::new(), tls: false }
+        Self { nodes: 3, spares: 0, settings: String::new(), tls: false, tokens: false }
     }
 }
 
@@ -85,6 +88,7 @@ pub struct TestCluster {
     /// For clients, and for peers.
     addresses: Vec<(String, String)>,
     api: Api,
+    operator: Secret,
     dir: TempDir,
     /// Kept for as long as the nodes: nobody else's may listen there meanwhile.
     _ports: Ports,
@@ -136,6 +140,7 @@ impl TestCluster {
                 (id, format!("[[nodes]]\nid = {id}\nhttp = \"{http}\"\npeer = \"{peer}\"\n"))
             })
             .collect();
+        let operator = Secret::generate(OPERATOR).expect("randomness");
         let nodes = (1..=setup.nodes + setup.spares)
             .map(|id| {
                 let settings = &setup.settings;
@@ -147,6 +152,10 @@ impl TestCluster {
                 text.extend(listed.map(|(_, lines)| lines.as_str()));
                 if setup.tls {
                     text.push_str(&tls_settings(id));
+                }
+                if setup.tokens {
+                    let hash = hex::encode(operator.sha256());
+                    text.push_str(&format!("[auth]\noperator_sha256 = [\"{hash}\"]\n"));
                 }
                 Node::new(id, dir.path(), &text)
             })
@@ -160,13 +169,19 @@ impl TestCluster {
         } else {
             Trust::nobody()
         };
-        let (spares, api) = (setup.spares, Api::trusting(&trust, urls));
-        Self { nodes, spares, addresses, api, dir, _ports: ports }
+        let api = Api::trusting(&trust, urls);
+        let api = api.with_token(setup.tokens.then(|| operator.text()));
+        Self { nodes, spares: setup.spares, addresses, api, operator, dir, _ports: ports }
     }
 
     /// The way of clients to the nodes.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// The operator's token that nodes know which need tokens.
+    pub fn operator(&self) -> &str {
+        self.operator.text()
     }
 
     /// The ids of all nodes but the spares.

@@ -137,6 +137,8 @@ fn tallykeep() -> Command {
         .env_remove("TALLYKEEP_DATA")
         .env_remove("TALLYKEEP_ENDPOINT")
         .env_remove("TALLYKEEP_LOG")
+        .env_remove("TALLYKEEP_TOKEN")
+        .env_remove("TALLYKEEP_TOKEN_FILE")
         // Logs without escapes can be searched.
         .env("NO_COLOR", "1")
         .stdin(Stdio::null());

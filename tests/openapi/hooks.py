@@ -17,6 +17,11 @@ BEYOND_SCHEMAS = {
     # A check without a limit of its own: whether one is stored for its type is not said in a schema.
     "config_required",
     "no_policy",
+    # Which bindings there are, and which names are taken, is not said in one.
+    "invalid_token",
+    "token_exists",
+    "tokens_full",
+    "reserved_object",
 }
 
 

@@ -143,6 +143,8 @@ fn refused(world: &World, error: &Error) -> Told {
         Kind::Unavailable | Kind::Overloaded | Kind::StorageFull => Told::Unchanged(error.code),
         Kind::Unknown => Told::Unknown,
         Kind::Invalid
+        | Kind::Unauthenticated
+        | Kind::Forbidden
         | Kind::NotFound
         | Kind::TooLarge
         | Kind::Conflict

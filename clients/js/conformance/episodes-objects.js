@@ -50,6 +50,7 @@ async function unreachable({ run, name }) {
   for (const own of ["x".repeat(1_026), "é".repeat(513)]) await at(own, { by: "path", tag: "long name" });
   await at("wix:a", { by: "path", tag: "path", check: { identifier: name("path"), windowMs: 60_000 } });
   await at("wix:a", { by: "foreign", tag: "foreign id" });
+  await run.call(log(logger("tallykeep.system"), { type: "auth", action: "token_create" }, { log: undefined, tag: "reserved object" }));
 }
 
 export const objectEpisodes = { names, loggers, uniqueIds, unreachable };

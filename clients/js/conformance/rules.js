@@ -167,6 +167,7 @@ export const RULES = [
   refused(at(LOG, "`{}`, no `type` or no `action`"), "entry of another type", [200], 400, "malformed_json"),
   refused(at(LOG, "`type`, `action`"), "type or action", [200], 400, "invalid_field"),
   refused(at(LOG, "`userId`, `ip`"), "userId or ip", [200], 400, "invalid_field"),
+  refused(at(LOG, "an entry for the object `tallykeep.system` of the audit binding"), "reserved object", [200], 403, "reserved_object"),
   odd(at(LOG, "`userId`, `ip`"), "null member", /\.entries\[0\]\.(userId|ip)$/, ({ original, ours }) => original === "null" && ours === undefined),
   odd(at(LOG, "`details` left out"), "no details", /\.entries\[0\]\.details$/, ({ original, ours }) => original === undefined && ours === "{}"),
   refused(at(LOG, "`details` that is no object, `null` too"), "details no object", [200], 400, "invalid_field"),
@@ -231,6 +232,7 @@ export const RULES = [
 export const UNTESTED = {
   [at(ALL, "storage not available")]: "the nodes are well here; cluster.test.js breaks them",
   [at(ALL, "`Content-Type` of the request")]: "no difference; asked",
+  [at(ALL, "`Authorization` of a request")]: "cluster_tokens.rs asks it; the nodes here take requests without a token",
   [at(CHECK, "`retryAfter`")]: "the original's is 0 only for windows that we refuse",
   [at(CHECK, "further members")]: "no difference; asked",
   [at(CHECK, "`config` missing, with a `type`")]: "cluster_policies.rs asks it; the original takes no type",

@@ -32,8 +32,10 @@ use crate::tls::Trust;
 
 /// A node, as a connection to it needs it.
 struct Node {
-    /// What the `Host` header says.
+    /// As it is named in errors.
     host: String,
+    /// The headers of every request to it.
+    headers: String,
     address: SocketAddr,
     /// Over TLS: whom to trust, and the name that the node has to prove.
     tls: Option<(Trust, String)>,
@@ -102,7 +104,7 @@ impl Load<'_> {
     async fn connection(&self, node: &Node, mut open: Connection) {
         let mut request = Vec::new();
         while let Some(turn) = self.pace.turn().await {
-            let asked = self.composer.borrow_mut().compose(&node.host, &mut request);
+            let asked = self.composer.borrow_mut().compose(&node.headers, &mut request);
             let answer = open.exchange(&request).await;
             let next = self.book.borrow_mut().enter(turn, asked, answer);
             match next {
@@ -163,6 +165,7 @@ impl Load<'_> {
 /// The nodes at the endpoints, names resolved.
 async fn nodes(endpoints: &Endpoints) -> Result<Vec<Node>, Error> {
     let trust = endpoints.trust()?;
+    let authorization = endpoints.authorization()?;
     let mut nodes = Vec::with_capacity(endpoints.urls.len());
     for url in &endpoints.urls {
         let name = url.host_str().unwrap_or_default();
@@ -170,7 +173,8 @@ async fn nodes(endpoints: &Endpoints) -> Result<Vec<Node>, Error> {
         let host = format!("{name}:{}", url.port_or_known_default().unwrap_or(80));
         let address = lookup_host(&host).await.ok().and_then(|mut addresses| addresses.next());
         let address = address.ok_or_else(|| Error::Cluster(format!("{host} has no address")))?;
-        nodes.push(Node { host, address, tls });
+        let headers = request::headers(&host, authorization.as_deref());
+        nodes.push(Node { host, headers, address, tls });
     }
     Ok(nodes)
 }
@@ -225,7 +229,7 @@ async fn ask<T>(
     read: impl FnOnce(&[u8]) -> Result<T, String>,
 ) -> Result<T, String> {
     let mut request = Vec::new();
-    request::frame(&mut request, &node.host, &[path], body);
+    request::frame(&mut request, &node.headers, &[path], body);
     let whole = async {
         let answer = connection.exchange(&request).await.map_err(|error| error.to_string())?;
         if answer.status == status {

@@ -94,8 +94,8 @@ impl Composer {
         (end_ms.saturating_sub(HOUR_MS - 1), end_ms)
     }
 
-    /// Makes `request` the next request to the node `host`.
-    pub(super) fn compose(&mut self, host: &str, request: &mut Vec<u8>) -> Asked {
+    /// Makes `request` the next request, to the node of which `headers` say what [`frame`] needs.
+    pub(super) fn compose(&mut self, headers: &str, request: &mut Vec<u8>) -> Asked {
         self.body.clear();
         let (asked, shard, route) = match self.subject.mix.choose(&mut self.rng) {
             Operation::Check => (self.check(), "", "check"),
@@ -108,7 +108,7 @@ impl Composer {
                 (self.query(), self.shards[shard].as_str(), "query")
             }
         };
-        frame(request, host, &[shard, "/", route], &self.body);
+        frame(request, headers, &[shard, "/", route], &self.body);
         asked
     }
 
@@ -175,16 +175,23 @@ pub(super) fn check(
     );
 }
 
-/// Makes `request` a `POST` of `body` to `host`; the path is given in pieces.
-pub(super) fn frame(request: &mut Vec<u8>, host: &str, path: &[&str], body: &[u8]) {
+/// The headers of every request to the node `host`, with what `Authorization` says if there is a token.
+pub(super) fn headers(host: &str, authorization: Option<&str>) -> String {
+    let authorization =
+        authorization.map_or(String::new(), |value| format!("authorization: {value}\r\n"));
+    format!("host: {host}\r\n{authorization}")
+}
+
+/// Makes `request` a `POST` of `body` with these [`headers`]; the path is given in pieces.
+pub(super) fn frame(request: &mut Vec<u8>, headers: &str, path: &[&str], body: &[u8]) {
     request.clear();
     request.extend_from_slice(b"POST ");
     for piece in path {
         request.extend_from_slice(piece.as_bytes());
     }
-    request.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    request.extend_from_slice(host.as_bytes());
-    request.extend_from_slice(b"\r\ncontent-type: application/json\r\ncontent-length: ");
+    request.extend_from_slice(b" HTTP/1.1\r\n");
+    request.extend_from_slice(headers.as_bytes());
+    request.extend_from_slice(b"content-type: application/json\r\ncontent-length: ");
     write(request, format_args!("{}\r\n\r\n", body.len()));
     request.extend_from_slice(body);
 }
@@ -239,13 +246,22 @@ mod tests {
     /// What was asked, the head's lines and the body of the next request.
     fn next(composer: &mut Composer) -> (Asked, Vec<String>, String) {
         let mut request = b"left over".to_vec();
-        let asked = composer.compose("127.0.0.1:7001", &mut request);
+        let asked = composer.compose(&headers("127.0.0.1:7001", None), &mut request);
         let text = String::from_utf8(request).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head: Vec<_> = head.split("\r\n").map(String::from).collect();
         assert_eq!(head[1], "host: 127.0.0.1:7001");
         assert_eq!(head[3], format!("content-length: {}", body.len()));
         (asked, head, body.to_owned())
+    }
+
+    #[test]
+    fn a_token_is_sent_with_every_request() {
+        let mut request = Vec::new();
+        frame(&mut request, &headers("h:1", Some("Bearer tk_a_b")), &["/check"], b"{}");
+        let text = String::from_utf8(request).unwrap();
+        let head = "POST /check HTTP/1.1\r\nhost: h:1\r\nauthorization: Bearer tk_a_b\r\n";
+        assert!(text.starts_with(head) && text.ends_with("content-length: 2\r\n\r\n{}"), "{text}");
     }
 
     #[test]

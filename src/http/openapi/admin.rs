@@ -60,8 +60,8 @@ pub(in crate::http) fn backup(_: &Names) -> Description {
 
 pub(in crate::http) fn cluster(_: &Names) -> Description {
     let node = json!({"id": 1, "http": "10.0.0.1:7001", "peer": "10.0.0.1:7101", "role": "leader",
-        "voter": true, "lastLog": 42, "applied": 42, "ready": true, "disk": "ample", "versionMax": 5});
-    let example = json!({"id": 1, "leader": 1, "term": 3, "version": 5, "nodes": [node],
+        "voter": true, "lastLog": 42, "applied": 42, "ready": true, "disk": "ample", "versionMax": 6});
+    let example = json!({"id": 1, "leader": 1, "term": 3, "version": 6, "nodes": [node],
         "stateHash": {"applied": 42, "hash": "9f86d081884c7d65"}, "certificates": []});
     let operation = answering(OPERATORS, "The cluster as this node sees it", &[]);
     operators("cluster", ok(operation, json_answer("The cluster.", "Cluster", example)))
@@ -166,6 +166,38 @@ pub(in crate::http) fn delete_policy(names: &Names) -> Description {
     let summary = "Remove the limit of checks of a type that bring none";
     let operation = of_policies("deletePolicy", names, summary, &[507], true);
     operators("deletePolicy", ok(operation, json_answer("It is not there.", "Removed", answer)))
+}
+
+fn a_token() -> Value {
+    json!({"id": "0f1e2d3c4b5a6978", "name": "checkout", "scopes": ["check"],
+        "bindings": ["RATE_LIMITER"], "namePrefixes": ["wix:"],
+        "createdTime": 1_795_442_144_218_u64, "expiresTime": null})
+}
+
+pub(in crate::http) fn tokens(_: &Names) -> Description {
+    let operation = answering(OPERATORS, "The API tokens", &[500, 503])
+        .description(Some("By id, without their secrets, which nobody has; expired ones too."));
+    let answer = json_answer("All of them.", "Tokens", json!({"tokens": [a_token()]}));
+    operators("tokens", ok(operation, answer))
+}
+
+pub(in crate::http) fn create_token(_: &Names) -> Description {
+    let body = json!({"name": "checkout", "scopes": ["check"], "ttlMs": 2_592_000_000_u64});
+    let operation = post(OPERATORS, "Make an API token", "NewToken", body, &[409, 507])
+        .description(Some("Its secret is in this answer, and nowhere else."));
+    let mut example = a_token();
+    example["token"] = json!("tk_0f1e2d3c4b5a6978_…");
+    let answer = json_answer("The token and its secret.", "CreatedToken", example)
+        .header("Cache-Control", text_header("`no-store`."));
+    operators("createToken", ok(operation, answer))
+}
+
+pub(in crate::http) fn revoke_token(_: &Names) -> Description {
+    let id = string("The token's id.").pattern(Some("^[0-9a-f]{16}$"));
+    let operation = answering(OPERATORS, "Revoke an API token", &[400, 500, 503])
+        .parameter(parameter("id", ParameterIn::Path, id.into(), Some(json!("0f1e2d3c4b5a6978"))));
+    let answer = json!({"success": true, "existed": true});
+    operators("revokeToken", ok(operation, json_answer("It is not there.", "Removed", answer)))
 }
 
 pub(in crate::http) fn openapi(_: &Names) -> Description {

@@ -24,16 +24,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::handler::Handler;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use utoipa::openapi::path::{HttpMethod, Paths};
+use utoipa::openapi::path::{HttpMethod, Operation, Paths};
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder, Server};
 
 use self::place::{Description, Names, Place};
+use self::responses::{SECURITY_SCHEME, problem};
 use super::Api;
+use super::auth::{Need, needed};
 use crate::bindings::Bindings;
 
 /// Where the document is.
@@ -52,13 +55,14 @@ pub(super) struct Routes {
     router: Router<Arc<Api>>,
     paths: Paths,
     names: Names,
+    needs_tokens: bool,
 }
 
 impl Routes {
     /// None yet but [`PATH`], which tells of the others. `bindings` are what clients of this node may name.
-    pub(super) fn new(bindings: &Bindings) -> Self {
+    pub(super) fn new(bindings: &Bindings, needs_tokens: bool) -> Self {
         let (router, paths, names) = (Router::new(), Paths::new(), Names::of(bindings));
-        let mut routes = Self { router, paths, names };
+        let mut routes = Self { router, paths, names, needs_tokens };
         routes.describe(PATH, HttpMethod::Get, admin::openapi);
         routes
     }
@@ -116,7 +120,8 @@ impl Routes {
     }
 
     fn describe(&mut self, path: &str, method: HttpMethod, describe: fn(&Names) -> Description) {
-        let operation = describe(&self.names).at(Place::of(path), &self.names);
+        let mut operation = describe(&self.names).at(Place::of(path), &self.names);
+        secure(&mut operation, &method, path, self.needs_tokens);
         self.paths.add_path_operation(path, vec![method], operation);
     }
 
@@ -125,6 +130,39 @@ impl Routes {
         let document = Document::new(self.paths);
         let serve = move |headers: HeaderMap| std::future::ready(document.answer(&headers));
         self.router.route(PATH, get(serve))
+    }
+}
+
+/// Says what of a token the operation needs: the same list is asked when a request comes.
+fn secure(operation: &mut Operation, method: &HttpMethod, path: &str, needs_tokens: bool) {
+    let method = match method {
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Delete => Method::DELETE,
+        _ => Method::GET,
+    };
+    let scopes: Vec<&str> = match needed(&method, path) {
+        Need::Nothing => {
+            operation.security = Some(Vec::new());
+            return;
+        }
+        Need::Token | Need::Unlisted => Vec::new(),
+        Need::Scopes(scopes, _) => scopes.names().collect(),
+    };
+    let with = |scopes: &[&str]| {
+        SecurityRequirement::new(SECURITY_SCHEME, scopes.iter().map(|scope| (*scope).to_owned()))
+    };
+    // One of them suffices.
+    let mut any: Vec<_> = match scopes.is_empty() {
+        true => vec![with(&[])],
+        false => scopes.iter().map(|scope| with(&[*scope])).collect(),
+    };
+    if !needs_tokens {
+        any.push(SecurityRequirement::default());
+    }
+    operation.security = Some(any);
+    for status in [401, 403] {
+        operation.responses.responses.insert(status.to_string(), problem(status));
     }
 }
 

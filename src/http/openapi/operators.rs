@@ -3,10 +3,15 @@
 use serde_json::json;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
-use crate::limits::{REQUESTS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
+use crate::limits::{
+    NAME_BYTES_MAX, OBJECT_NAME_BYTES_MAX, REQUESTS_MAX, TOKEN_PLACES_MAX, TOKEN_TTL_MS_MAX,
+    WINDOW_MS_MAX, WINDOW_MS_MIN,
+};
+use crate::machine::Scopes;
 
 use super::schema::{
-    Part, array, boolean, closed, integer, named, one_of, one_of_values, or_null, string,
+    Part, array, boolean, bytes, closed, integer, name, named, one_of, one_of_values, or_null,
+    string,
 };
 
 /// All of them, by name.
@@ -105,7 +110,13 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
     let existed = boolean("Whether there was one.").into();
     let success = one_of_values(Type::Boolean, [true]).into();
     let removed = closed("It is gone.", [("success", success), ("existed", existed)], []);
+    let [wanted, token, created] = tokens();
+    let tokens = closed("By id.", [("tokens", array(named("Token")).into())], []);
     vec![
+        ("NewToken", wanted),
+        ("Token", token),
+        ("CreatedToken", created),
+        ("Tokens", tokens.into()),
         ("Policy", policy.into()),
         ("Policies", policies.into()),
         ("Removed", removed.into()),
@@ -114,4 +125,50 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
         ("Members", members.into()),
         ("StateHash", state.into()),
     ]
+}
+
+/// A token as it is wanted, as it is, and as it is once, with its secret.
+fn tokens() -> [Part; 3] {
+    let scope = || one_of_values(Type::String, Scopes::NAMES.map(|(name, _)| name));
+    let scopes = || -> Part { array(scope().into()).min_items(Some(1)).into() };
+    let bindings = || -> (&'static str, Part) {
+        let items = array(string("A binding of this node's configuration.").into());
+        ("bindings", items.max_items(Some(TOKEN_PLACES_MAX)).into())
+    };
+    let prefixes = || -> (&'static str, Part) {
+        let prefix = bytes("What an object's name begins with.", 1, OBJECT_NAME_BYTES_MAX);
+        ("namePrefixes", array(prefix.into()).max_items(Some(TOKEN_PLACES_MAX)).into())
+    };
+    let named = || -> (&'static str, Part) {
+        ("name", name("What people call it.", 1, NAME_BYTES_MAX).into())
+    };
+    let ttl = or_null(integer("How long it lasts, in ms.", 1, Some(TOKEN_TTL_MS_MAX))).into();
+    let wanted = closed(
+        "A token to be made. For all bindings, and all names, unless there are some.",
+        [named(), ("scopes", scopes())],
+        [bindings(), prefixes(), ("ttlMs", ttl)],
+    );
+    let id = || -> (&'static str, Part) {
+        ("id", string("Its id.").pattern(Some("^[0-9a-f]{16}$")).into())
+    };
+    let created = || -> (&'static str, Part) {
+        ("createdTime", integer("When, in ms since the Unix epoch.", 0, None).into())
+    };
+    let expires = || -> (&'static str, Part) {
+        let ms = integer("Its end, in ms since the Unix epoch; null if it has none.", 0, None);
+        ("expiresTime", or_null(ms).into())
+    };
+    let members = || -> [(&'static str, Part); 7] {
+        [id(), named(), ("scopes", scopes()), bindings(), prefixes(), created(), expires()]
+    };
+    let token = closed("A token.", members(), []);
+    let [id, named, scopes, bindings, prefixes, created, expires] = members();
+    let secret =
+        string("The secret: what clients send.").pattern(Some("^tk_[0-9a-f]{16}_[0-9a-f]{64}$"));
+    let with_secret = closed(
+        "A token and its secret.",
+        [id, named, scopes, bindings, prefixes, created, expires, ("token", secret.into())],
+        [],
+    );
+    [wanted.into(), token.into(), with_secret.into()]
 }

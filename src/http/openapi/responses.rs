@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use utoipa::openapi::schema::{
     AllOfBuilder, Components, ComponentsBuilder, ObjectBuilder, Ref, Type,
 };
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, RefOr, Response, ResponseBuilder};
 
 use super::codes::{CODES, Code};
@@ -67,7 +68,19 @@ pub(super) fn components(schemas: Vec<(&'static str, Part)>) -> Components {
     for status in statuses {
         components = components.response(component(status), problem_of(status));
     }
-    components.build()
+    components.security_scheme(SECURITY_SCHEME, token()).build()
+}
+
+/// The name of the one way to say who one is.
+pub(super) const SECURITY_SCHEME: &str = "token";
+
+fn token() -> SecurityScheme {
+    let told = "An API token, `tk_…`, made by `POST /admin/tokens` or an operator's. Needed where the nodes' \
+        configuration has `[auth]`. What stands beside it at each operation are the scopes of which the token \
+        needs one. A token may be for some bindings and some prefixes of objects' names alone, and then reaches \
+        objects by their names.";
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(told));
+    SecurityScheme::Http(scheme.build())
 }
 
 fn problem_of(status: u16) -> ResponseBuilder {
@@ -87,6 +100,7 @@ fn problem_of(status: u16) -> ResponseBuilder {
     let description = format!("{title}\n\n{}", told.join("\n"));
     let problem = of("application/problem+json", &description, schema.into(), example);
     match known {
+        StatusCode::UNAUTHORIZED => problem.header("WWW-Authenticate", text_header("`Bearer`.")),
         StatusCode::SERVICE_UNAVAILABLE => {
             problem.header("Retry-After", integer_header("Seconds to wait.", 1))
         }

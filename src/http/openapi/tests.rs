@@ -13,7 +13,7 @@ use codes::CODES;
 
 /// The document of a node with the bindings of the guide.
 async fn document() -> Value {
-    let routes = super::super::routes(&Bindings::default_for("script"));
+    let routes = super::super::routes(&Bindings::default_for("script"), true);
     let document = Document::new(routes.paths);
     let body = document.answer(&HeaderMap::new()).into_body();
     serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap()
@@ -72,6 +72,33 @@ async fn every_operation_has_a_name_a_group_and_examples() {
         }
     }
     assert!(ids.len() > 20);
+}
+
+#[tokio::test]
+async fn every_route_says_what_of_a_token_it_needs() {
+    let document = document().await;
+    let mut free = Vec::new();
+    for (route, operation) in operations(&document) {
+        let (method, path) = route.split_once(' ').unwrap();
+        let method: Method = method.parse().unwrap();
+        assert_ne!(needed(&method, path), Need::Unlisted, "{route}");
+        let security = operation["security"].as_array().unwrap();
+        if security.is_empty() {
+            free.push(path.to_owned());
+            continue;
+        }
+        assert!(operation["responses"]["401"].is_object(), "{route}");
+        assert!(security.iter().all(|one| one["token"].is_array()), "{route}");
+    }
+    assert_eq!(free, ["/healthz", "/readyz"]);
+    let cluster = &document["paths"]["/admin/cluster"]["get"]["security"];
+    assert_eq!(*cluster, serde_json::json!([{"token": ["read"]}, {"token": ["admin"]}]));
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    // Where no token is needed one may be left out.
+    let routes = super::super::routes(&Bindings::default_for("script"), false);
+    let paths = serde_json::to_value(routes.paths).unwrap();
+    let check = &paths["/check"]["post"]["security"];
+    assert_eq!(*check, serde_json::json!([{"token": ["check"]}, {}]));
 }
 
 #[tokio::test]
@@ -137,7 +164,7 @@ async fn the_bindings_are_those_of_the_node() {
 
 #[tokio::test]
 async fn a_client_that_has_the_document_is_told_so() {
-    let document = Document::new(super::super::routes(&Bindings::default_for("script")).paths);
+    let document = Document::new(super::super::routes(&Bindings::default_for("script"), true).paths);
     let etag = document.answer(&HeaderMap::new()).headers()[ETAG].to_str().unwrap().to_owned();
     let ask = |value: &str| {
         let value = HeaderValue::from_str(value).unwrap();

@@ -9,6 +9,7 @@ use tallykeep::machine::idempotency::{KeyRecord, KeysRecord};
 use tallykeep::machine::limiter::Cell;
 use tallykeep::machine::policy::{PoliciesRecord, PolicyRecord};
 use tallykeep::machine::session::SessionRecord;
+use tallykeep::machine::token::{TokenRecord, TokensRecord};
 use tallykeep::machine::{Machine, ObjectRecord, Outcome, Table, keys};
 
 use super::store::Store;
@@ -33,6 +34,8 @@ pub fn value(input: &[u8]) -> Verdict {
         12 => again::<KeysRecord>(value),
         13 => again::<PolicyRecord>(value),
         14 => again::<PoliciesRecord>(value),
+        15 => again::<TokenRecord>(value),
+        16 => again::<TokensRecord>(value),
         _ => Verdict::Refused,
     }
 }
