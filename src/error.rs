@@ -80,6 +80,11 @@ impl Error {
         )
     }
 
+    /// [`Kind::Internal`]: what is on this node's disk could not be read.
+    pub fn unreadable(error: std::io::Error) -> Self {
+        Self::internal(format!("the state could not be read: {error}"))
+    }
+
     /// [`Kind::Internal`]: a fault that the log tells more of.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, "internal", message)

@@ -85,6 +85,66 @@ pub const BACKUP_CONTENTS_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Pages of `/query` that one node reads at once; further ones wait.
 pub const QUERIES_MAX: usize = 16;
 
+// --- what operators look at -------------------------------------------------------------------
+
+/// `limit` of a list of objects, of what one holds, where none is given.
+pub const OBJECTS_LIMIT_DEFAULT: usize = 100;
+
+/// `limit` of these: at most.
+pub const OBJECTS_LIMIT_MAX: usize = 1000;
+
+/// A page of objects ends, with a cursor, once about this many rows were looked at: some 20 ms of work.
+pub const OBJECT_ROWS_MAX: usize = 20_000;
+
+/// Rows of objects that are read at once.
+pub const READ_OBJECTS: usize = 1024;
+
+/// Identifiers that an object's name is tried for: its own, and those behind its first colons. An IPv6
+/// address behind a type has nine.
+pub const OBJECT_IDENTIFIERS_MAX: usize = 16;
+
+/// A limiter with more cells than this is not added up.
+pub const OBJECT_CELLS_MAX: u64 = 10_000;
+
+/// Objects of a binding that are counted where bindings are listed.
+pub const OBJECTS_COUNTED_MAX: usize = 10_000;
+
+/// Characters of a cursor of these: room for the longest identifier.
+pub const OBJECT_CURSOR_CHARS_MAX: usize = 2 * (NAME_BYTES_MAX + 32);
+
+/// Such pages that one node reads at once; further ones wait.
+pub const INSPECTIONS_MAX: usize = 2;
+
+/// Limiters that a node remembers to have refused, with how often.
+pub const TOP_LIMITERS: usize = 2048;
+
+/// `limit` of a list of them: at most.
+pub const TOP_LIMIT_MAX: usize = 100;
+
+/// `limit` of a list of them where none is given.
+pub const TOP_LIMIT_DEFAULT: usize = 20;
+
+/// Clients that one node tells of its requests at once.
+pub const TAILS_MAX: usize = 8;
+
+/// Requests that wait to be told of; whoever is further behind loses the oldest.
+pub const TAIL_QUEUE_MAX: usize = 4096;
+
+/// What is sent to such a client at once, about.
+pub const TAIL_PIECE_BYTES: usize = 16 * 1024;
+
+/// A client that nothing is told of hears this often that the node is there.
+pub const TAIL_PULSE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A line of it that `tallykeep tail` reads: the longest names, every byte of them escaped.
+pub const TAIL_LINE_BYTES_MAX: usize = 32 * 1024;
+
+/// How long `tallykeep tail` waits before it follows a node again.
+pub const TAIL_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long refusals are counted together; those of the time before are added.
+pub const TOP_PERIOD_MS: u64 = 5 * 60 * 1000;
+
 // --- clients' connections ---------------------------------------------------------------------
 
 /// Connections that the system keeps until a node accepts them; it may have a lower bound of its own

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tallykeep::client::{
-    self, backup, bench, check, exit, export, import, log, members, policy, query, replay, reset,
-    status, tokens,
+    self, backup, bench, check, exit, export, import, log, members, objects, policy, query, replay,
+    reset, status, tail, tokens,
 };
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
@@ -94,10 +94,16 @@ enum Command {
     Status(status::Args),
     /// Show or change which nodes belong to the cluster.
     Members(members::Args),
+    /// Look at the objects of the cluster: limiters and audit shards.
+    Objects(objects::Args),
     /// Show or change the limits that checks without a limit go by.
     Policy(policy::Args),
     /// Make, show and revoke API tokens.
     Tokens(tokens::Args),
+    /// Follow the requests that the nodes answer, as they answer them.
+    ///
+    /// Until it is ended, or nobody reads its output any more. See docs/inspect.md.
+    Tail(tail::Args),
     /// Take the entries of an export over, with their ids and times.
     ///
     /// Each goes into the audit log's shard of its own day. Run again, it changes nothing. See
@@ -196,8 +202,10 @@ async fn run(command: Command) -> ExitCode {
         Command::Bench(arguments) => done(bench::run(arguments).await),
         Command::Status(arguments) => done(status::run(arguments).await),
         Command::Members(arguments) => done(members::run(arguments).await),
+        Command::Objects(arguments) => done(objects::run(arguments).await),
         Command::Policy(arguments) => done(policy::run(arguments).await),
         Command::Tokens(arguments) => done(tokens::run(arguments).await),
+        Command::Tail(arguments) => done(tail::run(arguments).await),
         Command::Import(arguments) => done(import::run(arguments).await),
         Command::Backup(arguments) => done(backup::run(arguments).await),
         Command::Restore { file, config, data, any_cluster, check: _ } => {

@@ -15,6 +15,7 @@ pub mod import;
 mod ledger;
 pub mod log;
 pub mod members;
+pub mod objects;
 mod partial;
 pub mod policy;
 pub mod query;
@@ -23,6 +24,7 @@ pub mod reset;
 mod run;
 pub mod status;
 mod summary;
+pub mod tail;
 mod target;
 mod terminal;
 mod time;
@@ -115,7 +117,13 @@ pub struct Endpoints {
     pub token_file: Option<PathBuf>,
     /// The API token, if there is no --token-file. Others on this machine can see arguments: better in
     /// the environment or in a file.
-    #[arg(long, global = true, value_name = "TOKEN", env = "TALLYKEEP_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "TALLYKEEP_TOKEN",
+        hide_env_values = true
+    )]
     pub token: Option<String>,
 }
 
@@ -128,8 +136,7 @@ impl Endpoints {
         let token = match &self.token_file {
             Some(path) => {
                 let read = std::fs::read_to_string(path);
-                let text =
-                    read.map_err(|source| Error::File { path: path.clone(), source })?;
+                let text = read.map_err(|source| Error::File { path: path.clone(), source })?;
                 Some(text.lines().next().unwrap_or_default().trim().to_owned())
             }
             // An empty variable is as good as none.

@@ -156,7 +156,7 @@ fn path(type_: &str) -> String {
 }
 
 /// Percent-encoded, but for the characters that are never to be (RFC 3986, section 2.3).
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
             char::from(byte).to_string()

@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 /// Reads what is to be one segment of a path.
-fn segment(text: &str) -> Result<String, String> {
+pub(super) fn segment(text: &str) -> Result<String, String> {
     match text {
         "" => Err("it must not be empty".into()),
         // However they are written, a path has them no more when it is sent.

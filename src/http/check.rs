@@ -7,13 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat};
 
 use super::body::Payload;
 use super::idempotency::{self, KeyHeader, Scope};
 use super::objects::Limiter;
-use super::{Api, error, json, json_response};
+use super::{Api, error, json, json_response, tail};
 use crate::bindings::Binding;
 use crate::error::{Error, Kind, Result};
 use crate::machine::{
@@ -100,6 +100,16 @@ async fn decide(
     object: ObjectRef,
     body: json::CheckBody,
 ) -> Result<Response> {
+    let subject = api.tail.subject(&object, &body.identifier);
+    Ok(tail::about(subject, decided(api, key, object, body).await.into_response()))
+}
+
+async fn decided(
+    api: &Api,
+    key: Option<IdempotencyKey>,
+    object: ObjectRef,
+    body: json::CheckBody,
+) -> Result<Response> {
     let check = any_check(object, body);
     let type_ = match &check {
         AnyCheck::Own(_) => None,
@@ -146,7 +156,12 @@ async fn forget(
     object: ObjectRef,
     body: json::ResetBody,
 ) -> Result<Response> {
+    let subject = api.tail.subject(&object, &body.identifier);
     let reset = Reset { object, identifier: body.identifier };
+    Ok(tail::about(subject, forgotten(api, key, reset).await.into_response()))
+}
+
+async fn forgotten(api: &Api, key: Option<IdempotencyKey>, reset: Reset) -> Result<Response> {
     let (outcome, replayed) = match key {
         None => (api.proposer.propose(Request::Reset(reset)).await?, false),
         Some(_) => {

@@ -16,7 +16,9 @@ mod error;
 mod export;
 pub(crate) mod idempotency;
 mod import;
+mod inspect;
 pub(crate) mod json;
+mod limiters;
 mod linger;
 mod metrics;
 pub(crate) mod objects;
@@ -25,6 +27,7 @@ pub(crate) mod parameters;
 mod policies;
 mod serve;
 mod stream;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -48,9 +51,10 @@ use crate::propose::Proposer;
 use crate::raft::{Node, Reads};
 use crate::tls::Watched;
 
-use openapi::{Routes, admin as described, operations};
+use openapi::{Routes, admin as described, inspected, operations};
 pub use auth::Guard;
 pub use serve::serve;
+use tail::Tail;
 
 /// What the routes need.
 pub struct Api {
@@ -66,8 +70,12 @@ pub struct Api {
     pub certificates: Vec<Arc<dyn Watched>>,
     /// Who may pass.
     pub guard: Arc<Guard>,
+    /// Tells of requests.
+    tail: Tail,
     /// A permit per page of `/query` that is being read.
     queries: Semaphore,
+    /// A permit per page of objects that is being read.
+    inspections: Semaphore,
     /// A permit per export that is under way.
     exports: Arc<Semaphore>,
     /// A permit per backup that is under way.
@@ -84,8 +92,9 @@ impl Api {
         certificates: Vec<Arc<dyn Watched>>,
         operators: Option<&[[u8; 32]]>,
     ) -> Arc<Self> {
-        let guard =
-            Guard::new(cluster.clone(), proposer.clone(), bindings.clone(), operators);
+        let guard = Guard::new(cluster.clone(), proposer.clone(), bindings.clone(), operators);
+        let clocked = cluster.clone();
+        let tail = Tail::new(cluster.id(), move || clocked.now_ms());
         Arc::new(Self {
             proposer,
             reads: cluster.reads().clone(),
@@ -93,7 +102,9 @@ impl Api {
             bindings,
             certificates,
             guard: Arc::new(guard),
+            tail,
             queries: Semaphore::new(limits::QUERIES_MAX),
+            inspections: Semaphore::new(limits::INSPECTIONS_MAX),
             exports: Arc::new(Semaphore::new(limits::EXPORTS_MAX)),
             backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),
         })
@@ -134,8 +145,16 @@ fn routes(bindings: &Bindings, needs_tokens: bool) -> Routes {
         .get("/readyz", admin::readyz, described::readyz)
         .get("/metrics", metrics::metrics, described::metrics)
         .get("/admin/backup", backup::backup, described::backup)
+        .get("/admin/bindings", inspect::bindings, inspected::bindings)
         .get("/admin/cluster", admin::cluster, described::cluster)
         .get("/admin/hash", admin::hash, described::hash)
+        .get("/admin/objects", inspect::list, inspected::objects)
+        .get("/admin/objects/{binding}/name/{name}", inspect::show, inspected::object_by_name)
+        .get("/admin/objects/{binding}/id/{id}", inspect::show, inspected::object_by_id)
+        .get("/admin/limiters/top", limiters::top, inspected::top)
+        .get("/admin/limiters/{binding}/name/{name}", limiters::show, inspected::limiter)
+        .get("/admin/limiters/{binding}/id/{id}", limiters::show, inspected::limiter)
+        .get("/admin/tail", tail::tail, inspected::tail)
         .post("/admin/import", import::import, described::import)
         .post("/admin/members", admin::members, described::members)
         .get("/admin/policies", policies::list, described::policies)

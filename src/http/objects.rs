@@ -47,11 +47,22 @@ pub(crate) fn object<'a>(
     bindings: &'a Bindings,
     class: Class,
 ) -> Result<(ObjectRef, &'a Binding)> {
-    let segments = segments(path)?;
+    object_behind(2, path, bindings, Some(class))
+}
+
+/// The object of `{binding}/{name or id}/{which}` behind so many segments of a path, of `class` or, without
+/// one, of any.
+pub(super) fn object_behind<'a>(
+    behind: usize,
+    path: &str,
+    bindings: &'a Bindings,
+    class: Option<Class>,
+) -> Result<(ObjectRef, &'a Binding)> {
+    let segments = segments(path, behind)?;
     let name = percent_decode(segments.binding, "the binding's name")?;
     let binding =
         bindings.get(&name).ok_or_else(|| not_found(format!("there is no binding {name:?}")))?;
-    if binding.class != class {
+    if class.is_some_and(|class| class != binding.class) {
         let class = binding.class.name();
         return Err(not_found(format!("{name} binds the class {class}, which has no such route")));
     }
@@ -73,7 +84,7 @@ pub(super) enum Which {
 /// The binding's name and the object's name or id in `/do/{binding}/{name or id}/{which}/…`: those that
 /// [`object`] goes by.
 pub(super) fn parts(path: &str) -> Result<(String, Which)> {
-    let Segments { binding, by, which } = segments(path)?;
+    let Segments { binding, by, which } = segments(path, 2)?;
     let binding = percent_decode(binding, "the binding's name")?;
     let which = match by {
         "name" => Which::Name(percent_decode(which, "the object's name")?),
@@ -89,8 +100,8 @@ struct Segments<'a> {
     which: &'a str,
 }
 
-fn segments(path: &str) -> Result<Segments<'_>> {
-    let mut segments = path.split('/').skip(2);
+fn segments(path: &str, behind: usize) -> Result<Segments<'_>> {
+    let mut segments = path.split('/').skip(behind);
     // The router lets an empty segment pass. workerd knows an object of the empty name, but a path
     // with `//` in it is one that proxies shorten.
     let mut segment = || segments.next().filter(|segment| !segment.is_empty());
@@ -139,7 +150,7 @@ fn by_id(binding: &Binding, id: &str) -> Result<ObjectRef> {
     })
 }
 
-fn not_found(message: String) -> Error {
+pub(super) fn not_found(message: String) -> Error {
     Error::new(Kind::NotFound, "not_found", message)
 }
 

@@ -1,4 +1,4 @@
-//! The query string of `GET /export`.
+//! Query strings: that of `GET /export`, and those of operators.
 
 use std::str::FromStr;
 
@@ -77,6 +77,36 @@ pub(crate) fn parameters(text: &str) -> Result<Parameters> {
     Ok(Parameters { format, filter })
 }
 
+/// The values of the parameters of these names in a query string, form-encoded. One that is unknown, or
+/// there twice, is refused.
+pub(super) fn named<const N: usize>(text: &str, names: [&str; N]) -> Result<[Option<String>; N]> {
+    let mut values: [Option<String>; N] = [const { None }; N];
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = percent_decode(&name.replace('+', " "), "a parameter's name")?;
+        let value = percent_decode(&value.replace('+', " "), &name)?;
+        let place = names.iter().position(|known| *known == name);
+        let place = place.ok_or_else(|| {
+            let known = names.join(", ");
+            invalid(format!("there is no parameter {name:?} here; there are: {known}"))
+        })?;
+        if values[place].replace(value).is_some() {
+            return Err(invalid(format!("{name} is there twice")));
+        }
+    }
+    Ok(values)
+}
+
+/// `limit`: from 1 to `most`.
+pub(super) fn limit(text: Option<&str>, default: usize, most: usize) -> Result<usize> {
+    let Some(text) = text else { return Ok(default) };
+    Some(text)
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| digits.parse::<usize>().ok())
+        .filter(|limit| (1..=most).contains(limit))
+        .ok_or_else(|| invalid(format!("limit must be an integer from 1 to {most}")))
+}
+
 /// A time in ms since the Unix epoch.
 fn time(name: &str, value: &str) -> Result<u64> {
     Some(value)
@@ -87,7 +117,7 @@ fn time(name: &str, value: &str) -> Result<u64> {
         })
 }
 
-fn invalid(message: impl Into<String>) -> Error {
+pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::invalid("invalid_parameter", message)
 }
 
@@ -111,6 +141,20 @@ mod tests {
         assert_eq!(format, Format::Json);
         assert!(matches!(filter.order, Order::Desc));
         assert!(filter.start_ms.is_none() && filter.type_.is_none());
+    }
+
+    #[test]
+    fn named_parameters_are_known_and_there_once() {
+        let [a, b] = named("b=%25+c&", ["a", "b"]).unwrap();
+        assert_eq!((a, b.as_deref()), (None, Some("% c")));
+        for text in ["c=1", "a=1&a=1", "a=%", "%zz=1"] {
+            assert!(named(text, ["a", "b"]).is_err(), "{text}");
+        }
+        assert_eq!(limit(None, 7, 9).unwrap(), 7);
+        assert_eq!(limit(Some("9"), 7, 9).unwrap(), 9);
+        for text in ["", "0", "10", "-1", "+1", "1.0", "99999999999999999999999"] {
+            assert!(limit(Some(text), 7, 9).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub async fn serve(
         handshake: limits::CLIENT_HANDSHAKE_TIMEOUT,
         first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
     };
-    let (traffic, guard) = (Traffic::new(&api.bindings), api.guard.clone());
+    let (traffic, guard) = (Traffic::new(&api.bindings, api.tail.clone()), api.guard.clone());
     serve_within(bounds, listener, tls, router(api), traffic, Some(guard), shutdown).await;
 }
 
@@ -119,6 +119,8 @@ async fn serve_within(
     }
 
     door.admit_waiting(listener);
+    // What never ends by itself would hold its connection until it is cut.
+    door.server.traffic.end_tail();
     door.server.draining.store(true, Ordering::Relaxed);
     // Ready sooner if everybody has left.
     let _ = timeout(limits::DRAIN_BUSY, all_ended(&mut door.connections)).await;
@@ -314,7 +316,7 @@ impl Server {
             heard.store(true, Ordering::Relaxed);
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
-            let underway = self.traffic.begin(request.uri().path());
+            let underway = self.traffic.begin(&request);
             let admitted = match &self.guard {
                 Some(guard) => {
                     guard.admit(request.method(), request.uri(), request.headers(), from)
@@ -331,7 +333,7 @@ impl Server {
                     Ok(Some(action)) => Box::pin(action.around(response)).await?,
                     Err(error) => error.into_response(),
                 };
-                server.traffic.end(underway, response.status());
+                server.traffic.end(underway, &mut response);
                 if closes && server.draining.load(Ordering::Relaxed) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -398,6 +400,7 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
     use tokio::task::JoinHandle;
 
+    use super::super::tail::Tail;
     use super::*;
     use crate::bindings::Bindings;
 
@@ -451,9 +454,16 @@ mod tests {
             .route("/now", get(|| async { "now" }))
             .route("/slow", get(slow))
             .route("/broken", get(broken));
-        let traffic = Traffic::new(&Bindings::default_for("test"));
-        let server =
-            tokio::spawn(serve_within(bounds, listener, tls, router, traffic, None, stopped.map(|_| ())));
+        let traffic = Traffic::new(&Bindings::default_for("test"), Tail::new(1, || 0));
+        let server = tokio::spawn(serve_within(
+            bounds,
+            listener,
+            tls,
+            router,
+            traffic,
+            None,
+            stopped.map(|_| ()),
+        ));
         Running { address, asked, let_go, stop, server }
     }
 

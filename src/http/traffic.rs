@@ -5,8 +5,10 @@
 
 use std::time::Instant;
 
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
 
+use super::tail::{self, Tail};
 use crate::bindings::Bindings;
 use crate::metrics::{Histogram, IntCounter, counted};
 
@@ -25,6 +27,7 @@ pub(super) struct Traffic {
     /// Which bindings the root's routes ask.
     limiter: Option<usize>,
     audit: Option<usize>,
+    tail: Tail,
 }
 
 /// The labels of an endpoint, and what is asked for most often, looked up once.
@@ -36,16 +39,16 @@ struct Endpoint {
 }
 
 /// A request that is being answered.
-#[derive(Clone, Copy)]
 pub(super) struct Underway {
     /// Which of [`Traffic::endpoints`].
     endpoint: usize,
     began: Instant,
+    seen: Option<tail::Seen>,
 }
 
 impl Traffic {
     /// Nothing counted yet, of these bindings.
-    pub(super) fn new(bindings: &Bindings) -> Self {
+    pub(super) fn new(bindings: &Bindings, tail: Tail) -> Self {
         let all: Vec<_> = bindings.iter().collect();
         let of = |binding: Option<&str>| {
             let place = |name: &str| all.iter().position(|binding| binding.name == name);
@@ -60,23 +63,35 @@ impl Traffic {
             endpoints: objects.chain(others).collect(),
             limiter: of(bindings.limiter().map(|binding| binding.name.as_str())),
             audit: of(bindings.audit().map(|binding| binding.name.as_str())),
+            tail,
         }
     }
 
-    /// Begins to time a request for `path`.
-    pub(super) fn begin(&self, path: &str) -> Underway {
-        Underway { endpoint: self.place(path), began: Instant::now() }
+    /// Begins to time a request.
+    pub(super) fn begin<B>(&self, request: &Request<B>) -> Underway {
+        let endpoint = self.place(request.uri().path());
+        Underway { endpoint, began: Instant::now(), seen: self.tail.see(request) }
     }
 
     /// Notes that a request was answered.
-    pub(super) fn end(&self, underway: Underway, status: StatusCode) {
+    pub(super) fn end(&self, underway: Underway, response: &mut Response) {
         let endpoint = &self.endpoints[underway.endpoint];
-        endpoint.seconds.observe(underway.began.elapsed().as_secs_f64());
-        match status {
+        let elapsed = underway.began.elapsed();
+        endpoint.seconds.observe(elapsed.as_secs_f64());
+        if let Some(seen) = underway.seen {
+            let labels = endpoint.labels.each_ref().map(String::as_str);
+            self.tail.answered(seen, labels, elapsed, response);
+        }
+        match response.status() {
             StatusCode::OK => endpoint.ok.inc(),
             StatusCode::TOO_MANY_REQUESTS => endpoint.too_many.inc(),
             status => endpoint.answered(status).inc(),
         }
+    }
+
+    /// Ends what is told of requests.
+    pub(super) fn end_tail(&self) {
+        self.tail.end();
     }
 
     fn place(&self, path: &str) -> usize {
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_path_is_counted_under_its_binding_and_never_under_what_else_is_in_it() {
-        let traffic = Traffic::new(&Bindings::default_for("traffic-test"));
+        let traffic = Traffic::new(&Bindings::default_for("traffic-test"), Tail::new(1, || 0));
         for (path, binding, endpoint) in [
             ("/check", "RATE_LIMITER", "/check"),
             ("/check/batch", "RATE_LIMITER", "/check/batch"),
@@ -154,11 +169,18 @@ mod tests {
             assert_eq!((found.as_str(), place.as_str()), (binding, endpoint), "{path}");
         }
         // The registry is the process's, and other tests count in it.
-        let (check, log) = (traffic.begin("/check"), traffic.begin("/log"));
-        let before = traffic.endpoints[check.endpoint].too_many.get();
-        traffic.end(check, StatusCode::TOO_MANY_REQUESTS);
-        assert!(traffic.endpoints[check.endpoint].too_many.get() > before);
-        traffic.end(log, StatusCode::BAD_REQUEST);
-        assert!(traffic.endpoints[log.endpoint].answered(StatusCode::BAD_REQUEST).get() > 0);
+        let begin = |path: &str| traffic.begin(&Request::builder().uri(path).body(()).unwrap());
+        let answer = |status| {
+            let mut response = Response::new(axum::body::Body::empty());
+            *response.status_mut() = status;
+            response
+        };
+        let (check, log) = (begin("/check"), begin("/log"));
+        let [at_check, at_log] = [check.endpoint, log.endpoint];
+        let before = traffic.endpoints[at_check].too_many.get();
+        traffic.end(check, &mut answer(StatusCode::TOO_MANY_REQUESTS));
+        assert!(traffic.endpoints[at_check].too_many.get() > before);
+        traffic.end(log, &mut answer(StatusCode::BAD_REQUEST));
+        assert!(traffic.endpoints[at_log].answered(StatusCode::BAD_REQUEST).get() > 0);
     }
 }

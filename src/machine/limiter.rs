@@ -58,7 +58,7 @@ impl<'a> From<&'a Check> for Asked<'a> {
 
 impl Cell {
     /// Whether the window is open at `now_ms` for a request whose own window is `window_ms`.
-    fn is_open(&self, now_ms: u64, window_ms: u64) -> bool {
+    pub fn is_open(&self, now_ms: u64, window_ms: u64) -> bool {
         now_ms < self.ends_ms && now_ms < self.window_start_ms.saturating_add(window_ms)
     }
 }

@@ -56,6 +56,10 @@ metrics! {
             "Clients' connections that were one too many.");
         http_connections: IntGauge = gauge("tallykeep_http_connections",
             "Clients' connections that are open.");
+        tail_clients: IntGauge = gauge("tallykeep_tail_clients",
+            "Clients that follow this node's requests.");
+        tail_dropped: IntCounter = counter("tallykeep_tail_dropped_total",
+            "Requests that somebody who watches was not told of, having been too slow.");
         checks: IntCounterVec = counters("tallykeep_checks_total",
             "Checks that clients of this node had decided: admitted, refused by an entry of the log, or refused by a read.",
             &["outcome"]);

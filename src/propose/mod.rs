@@ -22,6 +22,7 @@ mod refusals;
 mod stamp;
 mod ticker;
 mod tokens;
+mod top;
 mod upgrade;
 
 use std::sync::Arc;
@@ -36,15 +37,17 @@ pub use forward::ForwardReply;
 pub use leader::{Leader, SubmitError};
 pub use refusals::AnyCheck;
 pub use stamp::shard_of;
+pub use top::Refused;
 
 use refusals::Refusals;
+use top::Top;
 
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{
-    Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping, NewToken,
-    ObjectRef, Outcome, PolicyCheck, Refusal, Request, Reset, SetPolicy, VERSION_CHANGES,
-    VERSION_POLICIES, import,
+    Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
+    NamespaceId, NewToken, ObjectRef, Outcome, PolicyCheck, Refusal, Request, Reset, SetPolicy,
+    VERSION_CHANGES, VERSION_POLICIES, import,
 };
 use crate::raft::Node;
 
@@ -67,6 +70,8 @@ struct Pending {
 pub struct Proposer {
     node: Node,
     refusals: Arc<Refusals>,
+    /// Which limiters refuse most.
+    top: Arc<Top>,
     queue: mpsc::Sender<Pending>,
     /// This node's retention of audit entries, in ms.
     retention_ms: u64,
@@ -89,11 +94,17 @@ impl Proposer {
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, None, deadline).await? {
             observe::count_refusal_by_read();
+            let (object, identifier) = check.cell();
+            self.top.refused(object, identifier, refusal.now_ms);
             return Ok(Outcome::Checked(refusal));
         }
+        let (object, identifier) = owned(check.cell());
         let outcome = self.propose_by(check.into(), deadline).await?;
         if let Outcome::Checked(decision) = &outcome {
             self.refusals.learn(guess, decision);
+            if !decision.allowed {
+                self.top.refused(&object, &identifier, decision.now_ms);
+            }
         }
         Ok(outcome)
     }
@@ -118,15 +129,21 @@ impl Proposer {
         let guess = self.refusals.guess(&check);
         if let Some(refusal) = self.refusals.decide(guess, &check, Some(&key), deadline).await? {
             observe::count_refusal_by_read();
+            let (object, identifier) = check.cell();
+            self.top.refused(object, identifier, refusal.now_ms);
             let answer = Answer::Checked(refusal);
             return Ok(Outcome::Changed(vec![Answered { answer, replayed: false }]));
         }
+        let (object, identifier) = owned(check.cell());
         let request = Request::Changes { key: Some(key), changes: vec![check.into()] };
         let outcome = self.propose_by(request, deadline).await?;
         if let Outcome::Changed(answered) = &outcome
             && let [Answered { answer: Answer::Checked(decision), replayed: false }] = answered[..]
         {
             self.refusals.learn(guess, &decision);
+            if !decision.allowed {
+                self.top.refused(&object, &identifier, decision.now_ms);
+            }
         }
         Ok(outcome)
     }
@@ -149,7 +166,30 @@ impl Proposer {
             false => VERSION_CHANGES,
         };
         self.wait_for(version, deadline).await?;
-        self.propose_by(Request::Changes { key, changes }, deadline).await
+        let checked: Vec<_> = changes.iter().map(|change| top::cell(change).map(owned)).collect();
+        let outcome = self.propose_by(Request::Changes { key, changes }, deadline).await?;
+        if let Outcome::Changed(answered) = &outcome {
+            for (checked, answered) in checked.iter().zip(answered) {
+                if let (Some((object, identifier)), Answer::Checked(decision)) =
+                    (checked, &answered.answer)
+                    && !decision.allowed
+                {
+                    self.top.refused(object, identifier, decision.now_ms);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The limiters that have refused most on this node in the last minutes, of one namespace or of all;
+    /// and since when, in ms since the Unix epoch.
+    pub fn top(&self, namespace: Option<NamespaceId>, limit: usize) -> (u64, Vec<Refused>) {
+        self.top.list(namespace, limit, self.node.now_ms())
+    }
+
+    /// This node's retention of audit entries, in ms.
+    pub fn retention_ms(&self) -> u64 {
+        self.retention_ms
     }
 
     /// Takes entries over that have their ids and times. Comes to [`Outcome::Imported`].
@@ -260,6 +300,10 @@ impl Proposer {
     }
 }
 
+fn owned((object, identifier): (&ObjectRef, &str)) -> (ObjectRef, String) {
+    (object.clone(), identifier.to_owned())
+}
+
 /// What a node runs to change state.
 pub struct Proposals {
     /// For the node's clients.
@@ -289,7 +333,9 @@ pub fn start(
     tasks.spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
     tasks.spawn(upgrade::run(node.clone(), leader.clone(), policies));
     let refusals = Arc::new(Refusals::new(node.clone()));
-    let proposer = Proposer { node: node.clone(), refusals, queue, retention_ms, waiting_bytes };
+    let top = Arc::default();
+    let proposer =
+        Proposer { node: node.clone(), refusals, top, queue, retention_ms, waiting_bytes };
     Proposals { proposer, leader, tasks }
 }
 

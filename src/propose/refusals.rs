@@ -33,7 +33,7 @@ pub enum AnyCheck {
 
 impl AnyCheck {
     /// What is counted.
-    fn cell(&self) -> (&ObjectRef, &str) {
+    pub(super) fn cell(&self) -> (&ObjectRef, &str) {
         match self {
             Self::Own(Check { object, identifier, .. })
             | Self::ByPolicy(PolicyCheck { object, identifier, .. }) => (object, identifier),

@@ -176,6 +176,11 @@ impl Memory {
         found
     }
 
+    /// Sets a row.
+    pub fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.rows.insert((table, key), value);
+    }
+
     fn shard(&self, day: u32) -> Option<Shard> {
         let key = (Table::Object, keys::object(&Self::object(day)));
         let record: ObjectRecord = codec::decode(self.rows.get(&key)?).unwrap();

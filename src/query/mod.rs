@@ -1,4 +1,5 @@
-//! Reading the audit log: pages for `/query`, a walk for `/export`, rows for CSV.
+//! Reading the audit log: pages for `/query`, a walk for `/export`, rows for CSV; and, in `objects/`, what
+//! objects there are and what each one holds.
 //!
 //! Everything here is a pure function of a [`Snapshot`]: no async, no clock, no store. A query runs
 //! over *shards* in the order of their days, and in each shard over *sequence numbers*. Times
@@ -14,6 +15,7 @@ mod csv;
 mod cursor;
 mod filter;
 mod index;
+pub mod objects;
 mod page;
 mod reader;
 mod shards;
@@ -55,6 +57,18 @@ pub trait Snapshot: View + Send + Sync {
         keys: &[Vec<u8>],
         near: bool,
     ) -> io::Result<Vec<Option<Vec<u8>>>>;
+}
+
+/// Where snapshots of the state come from.
+pub trait Source: Send + Sync + 'static {
+    /// The state as it is now, but for the cells that are not among `keys`: it costs next to nothing.
+    fn with_cells(&self, keys: Vec<Vec<u8>>) -> Box<dyn Snapshot>;
+
+    /// The state as it is now. The store may have to write for it what it has held back.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn whole(&self) -> io::Result<Box<dyn Snapshot>>;
 }
 
 /// The first `limit` rows from `from` (inclusive) to `to` (exclusive), as `order` reads them.

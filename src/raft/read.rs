@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::metrics::counted;
 use crate::peer::Kind;
-use crate::query::Snapshot;
+use crate::query::{Snapshot, Source};
+use crate::storage::StateStorage;
 
 /// Before the leader is asked again after it did not answer.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -61,6 +62,17 @@ impl Reads {
         Ok(self.inner.state.audit_snapshot())
     }
 
+    /// The cluster's clock, in ms since the Unix epoch, and where objects of any kind can be read from
+    /// in states of this node that hold everything that any node had acknowledged when this was called.
+    ///
+    /// # Errors
+    /// As [`Reads::snapshot`].
+    pub async fn objects(&self) -> Result<(u64, Box<dyn Source>)> {
+        let now_ms = self.barrier(Instant::now() + limits::REQUEST_TIMEOUT).await?;
+        let source: Box<dyn Source> = Box::new(Here(self.inner.state.clone()));
+        Ok((now_ms, source))
+    }
+
     /// Returns once everything is applied here that any node had acknowledged when this was called,
     /// with the cluster's clock on the leader, in ms since the Unix epoch.
     ///
@@ -94,6 +106,19 @@ impl Reads {
             Ok(Ok(point)) => Ok(point),
             _ => Err(Error::unavailable("no leader answered in time")),
         }
+    }
+}
+
+/// The state of this node.
+struct Here(Arc<dyn StateStorage>);
+
+impl Source for Here {
+    fn with_cells(&self, keys: Vec<Vec<u8>>) -> Box<dyn Snapshot> {
+        self.0.snapshot_with(keys)
+    }
+
+    fn whole(&self) -> io::Result<Box<dyn Snapshot>> {
+        self.0.whole_snapshot()
     }
 }
 

@@ -121,6 +121,11 @@ impl Current {
         }
     }
 
+    /// What was last written under the key of a cell; `None` if RocksDB has it as it is.
+    pub(super) fn cell(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.cells.get(key)
+    }
+
     /// The rows of a range, if the table is wholly in memory.
     pub(super) fn scan(
         &self,

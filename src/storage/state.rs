@@ -192,6 +192,19 @@ impl StateStore {
         StateSnapshot::of_audit(self.shared().read().db().clone())
     }
 
+    /// The same, and those of the cells under `keys`: of one moment with the rest. Unlike
+    /// [`Self::snapshot`] it has nothing written.
+    pub fn snapshot_with(&self, keys: Vec<Vec<u8>>) -> StateSnapshot {
+        let current = self.shared().read();
+        let held = keys.into_iter().map(|key| {
+            let held = current.cell(&key);
+            (key, held)
+        });
+        let held = held.collect();
+        // Still under the lock: nothing is committed between.
+        StateSnapshot::of_cells(current.db().clone(), held)
+    }
+
     /// The whole state as it is now, to read from while writes go on.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The state as of one moment, to read from for as long as one likes.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -18,29 +19,46 @@ pub struct StateSnapshot {
     /// Borrows from `state`, and stands before it: fields are dropped in order.
     snapshot: RocksSnapshot<'static>,
     state: Arc<StateDb>,
-    /// Every table may be read, and not those alone that RocksDB always has as they are.
-    is_whole: bool,
+    readable: Readable,
 }
+
+/// What may be read.
+enum Readable {
+    /// Every table.
+    All,
+    /// The tables that RocksDB always has as they are, and these cells: what of each was held back at
+    /// the moment of the snapshot, or nothing.
+    With(HashMap<Vec<u8>, Held>),
+}
+
+/// What was held back of a row, if something was: its value, or that there is none.
+pub(super) type Held = Option<Option<Vec<u8>>>;
 
 impl StateSnapshot {
     /// Of a state that is whole.
     pub(super) fn new(state: Arc<StateDb>) -> Self {
-        Self::with(state, true)
+        Self::with(state, Readable::All)
     }
 
     /// Of the audit log in a state that need not be whole.
     pub(super) fn of_audit(state: Arc<StateDb>) -> Self {
-        Self::with(state, false)
+        Self::of_cells(state, HashMap::new())
+    }
+
+    /// Of the audit log and of some cells in a state that need not be whole. Nothing may be committed
+    /// between the look at `cells` and this.
+    pub(super) fn of_cells(state: Arc<StateDb>, cells: HashMap<Vec<u8>, Held>) -> Self {
+        Self::with(state, Readable::With(cells))
     }
 
     #[expect(unsafe_code, reason = "the snapshot and what it borrows from live in one value")]
-    fn with(state: Arc<StateDb>, is_whole: bool) -> Self {
+    fn with(state: Arc<StateDb>, readable: Readable) -> Self {
         // SAFETY: the reference is to what the `Arc` owns, which neither moves nor goes while the
         // `Arc` is there. The `Arc` is kept beside the only thing made from the reference, is never
         // replaced, and is dropped after it. Nothing hands out either field or the lifetime: all
         // methods borrow from `self`.
         let borrowed: &'static StateDb = unsafe { &*Arc::as_ptr(&state) };
-        Self { snapshot: borrowed.db().snapshot(), state, is_whole }
+        Self { snapshot: borrowed.db().snapshot(), state, readable }
     }
 
     fn check(&self, table: Table) -> io::Result<()> {
@@ -48,11 +66,10 @@ impl StateSnapshot {
     }
 
     fn check_whole(&self) -> io::Result<()> {
-        if self.is_whole {
-            return Ok(());
+        match self.readable {
+            Readable::All => Ok(()),
+            Readable::With(_) => Err(unsupported()),
         }
-        let message = "a snapshot of the audit log has no more than that";
-        Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 
     /// Where this state stands in the log.
@@ -100,7 +117,14 @@ impl StateSnapshot {
 
 impl View for StateSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.check(table)?;
+        match &self.readable {
+            Readable::With(cells) if table == Table::Cell => {
+                if let Some(row) = cells.get(key).ok_or_else(unsupported)? {
+                    return Ok(row.clone());
+                }
+            }
+            _ => self.check(table)?,
+        }
         self.state.get(table, key, &self.options())
     }
 
@@ -139,6 +163,11 @@ impl Snapshot for StateSnapshot {
         }
         self.state.get_each(table, keys, options)
     }
+}
+
+fn unsupported() -> io::Error {
+    let message = "a snapshot of the audit log has no more than that, and the cells that it is for";
+    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 /// Adds `bytes` behind their length.

@@ -504,4 +504,58 @@ fn what_was_held_back_is_in_a_checkpoint_as_of_its_entry() {
     let after = open(killed(&state, &dir.path().join("state")).path());
     assert!(after.marks().index < Some(index));
     assert!(state.audit_snapshot().get(Table::Cell, b"00001").is_err());
+    assert!(state.snapshot_with(vec![b"0".to_vec()]).get(Table::Cell, b"00001").is_err());
+}
+
+/// Cells, wherever they stand, and the other tables are of one moment while entries are committed, and
+/// stay as they were.
+#[test]
+fn a_snapshot_with_cells_is_of_one_moment() {
+    let dir = TempDir::new().unwrap();
+    let state = open(dir.path());
+    let commit = |index: u64| {
+        let value = index.to_string();
+        let cell = match index % 3 {
+            0 => Write::Delete { table: Table::Cell, key: b"hot".into() },
+            _ => put(Table::Cell, "hot", &value),
+        };
+        let writes = [cell, put(Table::Object, "newest", &value)];
+        state.commit(effects(writes), index, Vec::new(), None).unwrap();
+    };
+    state.commit(effects([put(Table::Cell, "cold", "c")]), 1, Vec::new(), None).unwrap();
+    state.flush().unwrap();
+    commit(2);
+    let take =
+        || state.snapshot_with(["hot", "cold", "none"].map(|key| key.as_bytes().to_vec()).into());
+    let look = |snapshot: &StateSnapshot| {
+        let newest = snapshot.get(Table::Object, b"newest").unwrap();
+        let index: u64 = String::from_utf8(newest.unwrap()).unwrap().parse().unwrap();
+        let hot = (!index.is_multiple_of(3)).then(|| index.to_string().into_bytes());
+        assert_eq!(snapshot.get(Table::Cell, b"hot").unwrap(), hot);
+        assert_eq!(snapshot.get(Table::Cell, b"cold").unwrap(), Some(b"c".to_vec()));
+        assert_eq!(snapshot.get(Table::Cell, b"none").unwrap(), None);
+        assert!(snapshot.get(Table::Cell, b"other").is_err(), "it was not asked for");
+        assert!(snapshot.scan(Table::Cell, b"", b"z", 1).is_err(), "it is not whole");
+        index
+    };
+    let first = take();
+    std::thread::scope(|scope| {
+        let (ended, ends) = std::sync::mpsc::channel::<()>();
+        let writer = scope.spawn(move || {
+            let running = || ends.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty);
+            (3..).take_while(|_| running()).for_each(commit);
+        });
+        let mut last = 0;
+        for number in 0..2_000 {
+            let index = look(&take());
+            assert!(index >= last);
+            last = index;
+            if number % 500 == 0 {
+                state.flush().unwrap();
+            }
+        }
+        drop(ended);
+        writer.join().unwrap();
+    });
+    assert_eq!(look(&first), 2);
 }

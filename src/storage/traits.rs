@@ -98,6 +98,18 @@ pub trait StateStorage: View + Send + Sync + 'static {
     fn marks(&self) -> io::Result<Marks>;
     /// See [`StateStore::audit_snapshot`].
     fn audit_snapshot(&self) -> Box<dyn Snapshot>;
+    /// See [`StateStore::snapshot_with`]. What keeps nothing back has all in every snapshot.
+    fn snapshot_with(&self, cells: Vec<Vec<u8>>) -> Box<dyn Snapshot> {
+        drop(cells);
+        self.audit_snapshot()
+    }
+    /// See [`StateStore::snapshot`].
+    ///
+    /// # Errors
+    /// As there.
+    fn whole_snapshot(&self) -> io::Result<Box<dyn Snapshot>> {
+        Ok(self.audit_snapshot())
+    }
     /// SHA-256 over all rows, see [`super::StateSnapshot::content_hash`], and where they stand.
     ///
     /// # Errors
@@ -203,6 +215,14 @@ impl StateStorage for StateStore {
 
     fn audit_snapshot(&self) -> Box<dyn Snapshot> {
         Box::new(self.audit_snapshot())
+    }
+
+    fn snapshot_with(&self, cells: Vec<Vec<u8>>) -> Box<dyn Snapshot> {
+        Box::new(self.snapshot_with(cells))
+    }
+
+    fn whole_snapshot(&self) -> io::Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.snapshot()?))
     }
 
     fn content_hash(&self) -> io::Result<(Marks, [u8; 32])> {

@@ -46,16 +46,19 @@ pub(in crate::http) fn of(method: &Method, path: &str) -> Need {
         "/log" | "/log/batch" => (Scopes::LOG, Place::Log),
         "/query" | "/export" => (Scopes::READ, Place::Log),
         "/metrics" => (Scopes::READ, Place::Cluster),
-        "/admin/cluster" | "/admin/hash" | "/admin/policies" if reads => {
-            (Scopes::READ.and(Scopes::ADMIN), Place::Cluster)
-        }
-        _ if reads && path.starts_with("/admin/policies/") => {
-            (Scopes::READ.and(Scopes::ADMIN), Place::Cluster)
-        }
+        _ if reads && is_shown(path) => (Scopes::READ.and(Scopes::ADMIN), Place::Cluster),
         _ if path.starts_with("/admin/") => (Scopes::ADMIN, Place::Cluster),
         _ => return Need::Unlisted,
     };
     Need::Scopes(scopes, place)
+}
+
+/// Whether a route under `/admin/` shows and changes nothing. What goes out of the cluster with all that is in it,
+/// and the tokens, are the administrators'.
+fn is_shown(path: &str) -> bool {
+    let shown = ["bindings", "cluster", "hash", "limiters", "objects", "policies", "tail"];
+    let of = path.strip_prefix("/admin/").and_then(|rest| rest.split('/').next());
+    of.is_some_and(|of| shown.contains(&of))
 }
 
 /// The scope of `{binding}/name|id/{which}/…`.
@@ -91,7 +94,9 @@ mod tests {
         }
         let cluster = |scopes| Need::Scopes(scopes, Place::Cluster);
         let either = Scopes::READ.and(Scopes::ADMIN);
-        assert_eq!(get("/admin/policies/wix"), cluster(either));
+        for path in ["/admin/policies/wix", "/admin/tail", "/admin/objects/B/name/tokens"] {
+            assert_eq!(get(path), cluster(either), "{path}");
+        }
         assert_eq!(of(&Method::HEAD, "/admin/cluster"), cluster(either));
         for (method, path) in [
             (Method::PUT, "/admin/policies/wix"),

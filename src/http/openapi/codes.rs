@@ -16,7 +16,11 @@ const fn code(status: u16, word: &'static str, meaning: &'static str) -> Code {
 
 /// By status. A test holds the sources, and the table of docs/api.md, to this list.
 pub(super) const CODES: &[Code] = &[
-    code(400, "bad_cursor", "the cursor is none that `/query` gave, or was given to another query"),
+    code(
+        400,
+        "bad_cursor",
+        "the cursor is none that this node gives, or belongs to another query or list",
+    ),
     code(400, "broken_body", "the body ended before its announced length"),
     code(
         400,

@@ -7,6 +7,7 @@
 
 pub(super) mod admin;
 mod codes;
+pub(super) mod inspected;
 pub(super) mod operations;
 mod operators;
 mod parameters;
@@ -183,7 +184,9 @@ impl Document {
             .description(Some(INTRODUCTION))
             .license(Some(license))
             .build();
-        let schemas = [requests::schemas(), results::schemas(), operators::schemas()].concat();
+        let schemas =
+            [requests::schemas(), results::schemas(), operators::schemas(), inspected::schemas()]
+                .concat();
         let document = OpenApiBuilder::new()
             .info(info)
             .servers(Some([Server::new("/")]))

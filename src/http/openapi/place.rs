@@ -43,6 +43,13 @@ impl Names {
         &self.limiters.bindings
     }
 
+    /// What of all classes together can be named; its object is one of the first binding.
+    pub(super) fn any(&self) -> Named {
+        let first = if self.limiters.bindings.is_empty() { &self.logs } else { &self.limiters };
+        let bindings = [&self.limiters.bindings[..], &self.logs.bindings].concat();
+        Named { bindings, object: first.object, id: first.id.clone() }
+    }
+
     fn class(&self, class: Class) -> &Named {
         match class {
             Class::RateLimiter => &self.limiters,
@@ -65,8 +72,8 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn of(path: &str) -> Self {
         match () {
-            () if path.contains("/name/{name}/") => Self::Name,
-            () if path.contains("/id/{id}/") => Self::Id,
+            () if path.contains("/name/{name}") => Self::Name,
+            () if path.contains("/id/{id}") => Self::Id,
             () => Self::Root,
         }
     }
@@ -74,7 +81,7 @@ impl Place {
 
 /// What is said of a route wherever its object is found.
 pub(in crate::http) struct Description {
-    /// The class of its objects, if it has some.
+    /// The class of its objects, if it has some of one class.
     pub(super) class: Option<Class>,
     pub(super) id: &'static str,
     pub(super) operation: OperationBuilder,

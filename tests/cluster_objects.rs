@@ -1,0 +1,348 @@
+//! Looking inside: what objects there are, what they hold, how limiters stand, which refuse most.
+
+mod cluster;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use cluster::{Api, Setup, TestCluster, check_body, run};
+
+const WINDOW_MS: u64 = 3_600_000;
+
+/// A check by a limit of its own.
+fn a_check(identifier: &str, type_: Option<&str>, requests: u64) -> String {
+    let config = json!({"requests": requests, "windowMs": WINDOW_MS});
+    json!({"identifier": identifier, "type": type_, "config": config}).to_string()
+}
+
+/// Percent-encoded, every byte.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+async fn json_of(api: &Api, id: u64, path: &str) -> Value {
+    let answer = api.get(id, path).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+/// All objects of a list, a page after the other, with `between` awaited behind each; each page from
+/// another node.
+async fn listed(api: &Api, query: &str, mut between: impl AsyncFnMut(usize)) -> Vec<Value> {
+    let (mut all, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let from = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let node = pages as u64 % 3 + 1;
+        let page = json_of(api, node, &format!("/admin/objects?{query}{from}")).await;
+        all.extend(page["objects"].as_array().expect("objects").iter().cloned());
+        pages += 1;
+        between(pages).await;
+        cursor = page["cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+/// Nothing happens between two pages.
+async fn nothing(_: usize) {}
+
+fn names(objects: &[Value]) -> BTreeSet<String> {
+    objects.iter().filter_map(|object| object["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// Every object is in exactly one page, whatever is written between, whichever node gives it, and by its
+/// prefix; also behind a restart of all nodes.
+#[tokio::test]
+async fn objects_are_listed_by_prefix_page_by_page() {
+    let mut cluster = TestCluster::start().await;
+    let api = cluster.api().clone();
+    let odd = ["100%", "a/b c", "ü:日本", "::1", "wix", "wix:", "é?&#+"];
+    let mut expected: BTreeSet<String> = odd.iter().map(|name| (*name).to_owned()).collect();
+    for (place, name) in odd.iter().enumerate() {
+        let id = place as u64 % 3 + 1;
+        let path = format!("/do/RATE_LIMITER/name/{}/check", encoded(name));
+        api.post(id, &path, check_body(name, 5, WINDOW_MS)).await.admitted(5, 4);
+    }
+    for number in 0..40_u64 {
+        let identifier = format!("10.0.0.{number}");
+        let body = a_check(&identifier, Some("wix"), 5);
+        api.post(number % 3 + 1, "/check", body).await.admitted(5, 4);
+        expected.insert(format!("wix:{identifier}"));
+    }
+    let written = async |pages: usize| {
+        let body = a_check(&format!("later {pages}"), None, 5);
+        api.post(2, "/check", body).await.admitted(5, 4);
+        // And one that is there is written again.
+        api.post(3, "/check", a_check("10.0.0.1", Some("wix"), 50)).await;
+    };
+    let all = listed(&api, "binding=RATE_LIMITER&limit=7", written).await;
+    let ids: Vec<_> = all.iter().map(|object| object["id"].as_str().expect("an id")).collect();
+    assert!(ids.is_sorted() && ids.iter().collect::<BTreeSet<_>>().len() == ids.len());
+    assert!(names(&all).is_superset(&expected), "{:?}", names(&all));
+    for object in &all {
+        assert_eq!(
+            (&object["binding"], &object["class"]),
+            (&json!("RATE_LIMITER"), &json!("RateLimiter"))
+        );
+        assert_eq!(object["keys"], 1);
+        assert!(object["bytes"].as_u64().expect("bytes") > 30, "{object}");
+        assert!(object["alarmTime"].as_u64().expect("a time") > cluster::now_ms(), "{object}");
+    }
+
+    for prefix in ["wix:", "wix", "100%", "a/", "ü:", ":", "é?&#+", "nobody"] {
+        let query = format!("binding=RATE_LIMITER&limit=9&prefix={}", encoded(prefix));
+        let found = names(&listed(&api, &query, nothing).await);
+        let wanted = expected.iter().filter(|name| name.starts_with(prefix)).cloned();
+        assert_eq!(found, wanted.collect(), "{prefix}");
+    }
+
+    for id in cluster.ids() {
+        cluster.terminate(id).await;
+    }
+    for id in cluster.ids() {
+        cluster.restart(id);
+    }
+    cluster.wait_ready().await;
+    let query = "binding=RATE_LIMITER&limit=100";
+    let after = listed(&api, query, nothing).await;
+    assert!(names(&after).is_superset(&expected));
+
+    for (query, code) in [
+        ("", "invalid_parameter"),
+        ("binding=RATE_LIMITER&limit=0", "invalid_parameter"),
+        ("binding=RATE_LIMITER&limit=1001", "invalid_parameter"),
+        ("binding=RATE_LIMITER&limt=1", "invalid_parameter"),
+        ("binding=RATE_LIMITER&cursor=00", "bad_cursor"),
+        ("binding=RATE_LIMITER&prefix=%zz", "invalid_encoding"),
+    ] {
+        api.get(1, &format!("/admin/objects?{query}")).await.problem(400, code);
+    }
+    api.get(1, "/admin/objects?binding=NONE").await.problem(404, "not_found");
+}
+
+/// What an object holds, by its name and by its id, on every node: cells that are in memory alone, an
+/// object that is known by its id alone, one with many identifiers, a shard.
+#[tokio::test]
+async fn an_object_is_shown_as_it_is_stored() {
+    let cluster = TestCluster::start().await;
+    let api = cluster.api();
+    api.post(1, "/check", a_check("u", Some("wix"), 5)).await.admitted(5, 4);
+    let path = "/admin/objects/RATE_LIMITER/name/wix%3Au";
+    let shown = json_of(api, 2, path).await;
+    let id = shown["id"].as_str().expect("an id").to_owned();
+    assert_eq!((&shown["name"], &shown["keys"]), (&json!("wix:u"), &json!(1)));
+    let start = shown["storage"][0]["value"]["windowStart"].as_u64().expect("a time");
+    let row =
+        |count| json!([{"key": "ratelimit:u", "value": {"count": count, "windowStart": start}}]);
+    assert_eq!((&shown["storage"], &shown["cursor"]), (&row(1), &Value::Null));
+    // Each admitted check is seen by the next look, on whichever node.
+    for count in 2..=5 {
+        api.post(count % 3 + 1, "/check", a_check("u", Some("wix"), 5))
+            .await
+            .admitted(5, 5 - count);
+        for node in api.ids() {
+            let shown = json_of(api, node, &format!("/admin/objects/RATE_LIMITER/id/{id}")).await;
+            assert_eq!((&shown["storage"], &shown["name"]), (&row(count), &json!("wix:u")));
+        }
+    }
+
+    // Named by its id alone: nobody has told the name.
+    let shown = json_of(api, 1, "/admin/limiters/RATE_LIMITER/name/secret").await;
+    let secret = shown["id"].as_str().expect("an id").to_owned();
+    let by_id = format!("/do/RATE_LIMITER/id/{secret}/check");
+    for identifier in ["b", "a", "é"] {
+        api.post(3, &by_id, check_body(identifier, 5, WINDOW_MS)).await.admitted(5, 4);
+    }
+    let list = json_of(api, 2, "/admin/objects?binding=RATE_LIMITER").await;
+    let objects = list["objects"].as_array().expect("objects");
+    let unnamed = objects.iter().find(|object| object["id"] == json!(secret)).expect("listed");
+    assert_eq!((&unnamed["name"], &unnamed["keys"]), (&Value::Null, &json!(3)));
+    assert_eq!((&unnamed["bytes"], &unnamed["alarmTime"]), (&Value::Null, &Value::Null));
+    let (mut keys, mut cursor) = (Vec::new(), String::new());
+    for node in api.ids() {
+        let path = format!("/admin/objects/RATE_LIMITER/id/{secret}?limit=1{cursor}");
+        let shown = json_of(api, node, &path).await;
+        assert!(shown["bytes"].is_u64() && shown["alarmTime"].is_u64(), "{shown}");
+        keys.push(shown["storage"][0]["key"].as_str().expect("a key").to_owned());
+        cursor = match shown["cursor"].as_str() {
+            Some(cursor) => format!("&cursor={cursor}"),
+            None => String::new(),
+        };
+    }
+    assert_eq!(
+        (keys.join(" "), cursor),
+        ("ratelimit:a ratelimit:b ratelimit:é".into(), String::new())
+    );
+
+    // A shard: its entries as they were logged, in their order, a page after the other.
+    let mut ids = Vec::new();
+    for number in 0..25 {
+        let entry = json!({"type": "t", "action": format!("{number}"), "details": {"n": 1.0}});
+        ids.push(api.log(number % 3 + 1, entry.to_string()).await);
+    }
+    let list = json_of(api, 1, "/admin/objects?binding=AUDIT_LOGGER").await;
+    let (mut told, mut total) = (Vec::new(), 0);
+    // The day may change while they are logged.
+    for object in list["objects"].as_array().expect("objects") {
+        total += object["keys"].as_u64().expect("a count");
+        let day = object["name"].as_str().expect("a day");
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/admin/objects/AUDIT_LOGGER/name/{day}?limit=4{cursor}");
+            let shown = json_of(api, 3, &path).await;
+            told.extend(shown["storage"].as_array().expect("rows").iter().cloned());
+            match shown["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+    }
+    assert_eq!((told.len(), total), (25, 25));
+    let rows: BTreeMap<_, _> =
+        told.iter().map(|row| (row["value"]["id"].as_str().expect("an id"), row)).collect();
+    for id in &ids {
+        let row = rows[id.as_str()];
+        assert_eq!(row["key"], format!("log:{}:{id}", row["value"]["timestamp"]));
+    }
+
+    api.get(1, "/admin/objects/RATE_LIMITER/name/nobody").await.problem(404, "not_found");
+    api.get(1, "/admin/objects/NONE/name/u").await.problem(404, "not_found");
+    api.get(1, "/admin/objects/RATE_LIMITER/id/00").await.problem(400, "invalid_id");
+    api.get(1, &format!("/admin/objects/AUDIT_LOGGER/id/{id}")).await.problem(400, "foreign_id");
+    let bindings = json_of(api, 1, "/admin/bindings").await;
+    assert_eq!(bindings["bindings"][0]["objects"], 2);
+    assert!(bindings["bindings"][1]["bytes"].as_u64().expect("bytes") > 25 * 50);
+}
+
+/// A look at a limiter agrees with what checks were answered, on every node, and counts nothing.
+#[tokio::test]
+async fn a_limiter_stands_as_checks_were_answered() {
+    let mut cluster = TestCluster::start().await;
+    let api = cluster.api().clone();
+    let put = json!({"requests": 3, "windowMs": WINDOW_MS}).to_string();
+    let stored = api.request(reqwest::Method::PUT, 1, "/admin/policies/wix").body(put);
+    assert_eq!(cluster::Answer::of(stored).await.expect("an answer").status, 200);
+    let path = "/admin/limiters/RATE_LIMITER/name/wix%3A%3A%3A1";
+    let empty = json_of(&api, 3, path).await;
+    assert_eq!((&empty["count"], &empty["resetTime"]), (&json!(0), &Value::Null));
+    let body = json!({"identifier": "::1", "type": "wix"}).to_string();
+    for remaining in (0..3_u64).rev() {
+        let reset_ms =
+            api.post(remaining % 3 + 1, "/check", body.clone()).await.admitted(3, remaining);
+        for node in api.ids() {
+            for _ in 0..2 {
+                let state = json_of(&api, node, path).await;
+                assert_eq!(state["count"], 3 - remaining, "{state}");
+                assert_eq!((&state["limit"], &state["remaining"]), (&json!(3), &json!(remaining)));
+                assert_eq!(
+                    (&state["resetTime"], &state["windowMs"]),
+                    (&json!(reset_ms), &json!(WINDOW_MS))
+                );
+                assert_eq!((&state["identifier"], &state["type"]), (&json!("::1"), &json!("wix")));
+            }
+        }
+    }
+    for id in cluster.ids() {
+        cluster.kill(id);
+    }
+    for id in cluster.ids() {
+        cluster.restart(id);
+    }
+    cluster.wait_ready().await;
+    for node in api.ids() {
+        assert_eq!(json_of(&api, node, path).await["count"], 3);
+    }
+    // Without a policy the count is known, and the end that was told.
+    let reset_ms = api.post(1, "/check", a_check("own", Some("gamma"), 9)).await.admitted(9, 8);
+    let state = json_of(&api, 2, "/admin/limiters/RATE_LIMITER/name/gamma%3Aown").await;
+    assert_eq!((&state["count"], &state["limit"]), (&json!(1), &Value::Null));
+    assert_eq!(state["resetTime"], reset_ms);
+    let reset = json!({"identifier": "own", "type": "gamma"}).to_string();
+    assert_eq!(api.post(3, "/reset", reset).await.status, 200);
+    let state = json_of(&api, 2, "/admin/limiters/RATE_LIMITER/name/gamma%3Aown").await;
+    assert_eq!((&state["count"], &state["resetTime"]), (&json!(0), &Value::Null));
+    api.get(1, "/admin/limiters/AUDIT_LOGGER/name/2024-01-15").await.problem(404, "not_found");
+}
+
+/// Each node knows what it has refused itself: by the log, by a read, in a batch, under a key; the command
+/// adds them up.
+#[tokio::test]
+async fn who_refuses_most_is_told_by_each_node_and_added_up_by_the_command() {
+    let cluster = TestCluster::start().await;
+    let api = cluster.api();
+    for node in api.ids() {
+        for number in 0..node * 2 {
+            let answer = api.post(node, "/check", a_check("often", Some("wix"), 0)).await;
+            assert_eq!(answer.status, 429, "{number}");
+        }
+    }
+    let item: Value = serde_json::from_str(&a_check("batch", None, 0)).expect("JSON");
+    let batch = json!({"checks": [item, item, item]}).to_string();
+    assert_eq!(api.post(2, "/check/batch", batch).await.status, 200);
+    api.post(2, "/check", a_check("fine", None, 5)).await.admitted(5, 4);
+    for node in api.ids() {
+        let top = json_of(api, node, "/admin/limiters/top?binding=RATE_LIMITER").await;
+        assert_eq!(top["node"], node);
+        let first = &top["limiters"][0];
+        assert_eq!((&first["name"], &first["identifier"]), (&json!("wix:often"), &json!("often")));
+        assert_eq!((&first["refused"], &first["refusedMin"]), (&json!(node * 2), &json!(node * 2)));
+        let others = usize::from(node == 2);
+        assert_eq!(top["limiters"].as_array().expect("limiters").len(), 1 + others, "{top}");
+    }
+    let endpoints: Vec<_> = api.ids().flat_map(|id| ["--endpoint", api.url(id)]).collect();
+    let command = async |words: &str| {
+        let words: Vec<_> = words.split(' ').collect();
+        run(&[&words[..], &endpoints].concat()).output().await
+    };
+    let (code, out, err) = command("objects top").await;
+    assert_eq!(code, Some(0), "{err}");
+    let lines: Vec<_> = out.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "REFUSED  BINDING       NAME       IDENTIFIER",
+            "12       RATE_LIMITER  wix:often  often",
+            "3        RATE_LIMITER  batch      batch",
+        ]
+    );
+}
+
+/// The command, as an operator uses it.
+#[tokio::test]
+async fn the_command_lists_and_shows() {
+    let cluster = TestCluster::start_as(Setup { nodes: 1, ..Setup::default() }).await;
+    let api = cluster.api();
+    for number in 0..5 {
+        api.post(1, "/check", a_check(&format!("u{number}"), Some("wix"), 5)).await.admitted(5, 4);
+    }
+    let endpoint = ["--endpoint", api.url(1)];
+    let command = async |words: &str| {
+        let words: Vec<_> = words.split(' ').collect();
+        run(&[&words[..], &endpoint].concat()).output().await
+    };
+    let list = "objects list --binding RATE_LIMITER --prefix wix:";
+    let (code, out, err) = command(&format!("{list} --all")).await;
+    assert_eq!((code, out.lines().count()), (Some(0), 6), "{out}{err}");
+    assert!(out.lines().skip(1).all(|line| line.starts_with("wix:u")), "{out}");
+    let (_, out, err) = command(&format!("{list} --limit 2 --json")).await;
+    let page: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(page["objects"].as_array().expect("objects").len(), 2, "{err}");
+    let cursor = page["cursor"].as_str().expect("there are more");
+    let (_, out, _) = command(&format!("{list} --cursor {cursor}")).await;
+    assert_eq!(out.lines().count(), 4, "{out}");
+
+    let (code, out, err) = command("objects get wix:u1 --binding RATE_LIMITER").await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("ratelimit:u1  {\"count\":1,\"windowStart\":"), "{out}");
+    let (code, out, _) = command("objects limiter wix:u1 --binding RATE_LIMITER").await;
+    assert_eq!(code, Some(0));
+    assert!(out.contains("count        1\n") && out.contains("type         wix\n"), "{out}");
+    let (code, out, _) = command("objects bindings").await;
+    assert_eq!(code, Some(0));
+    assert!(out.contains("RATE_LIMITER  RateLimiter  5"), "{out}");
+    let (code, _, err) = command("objects get nobody --binding RATE_LIMITER").await;
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("not_found"), "{err}");
+}
