@@ -76,18 +76,7 @@ test_js() {
     --test-reporter=tap --test-reporter-destination="$output" \
     "${files[@]}" || code=1
   cd ../..
-  add JavaScript "$(count_js)"
-}
-
-# Reads the summary at the end ("# pass 7", "# fail 0", "# cancelled 0", "# skipped 1", "# todo 0").
-# Prints "N passed, N failed, N skipped", or nothing if there is none.
-count_js() {
-  awk '
-    /^# pass [0-9]+$/ { summaries = 1; passed = $3 }
-    /^# (fail|cancelled) [0-9]+$/ { failed += $3 }
-    /^# (skipped|todo) [0-9]+$/ { skipped += $3 }
-    END { if (summaries) printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }
-  ' "$output"
+  add JavaScript "$(count_node_tests "$output")"
 }
 
 # The tools of the tests, in the versions of clients/python/requirements.txt, and the package as it

@@ -36,3 +36,15 @@ build_js_client() {
   # No package's own scripts are run: what is needed works without them.
   (cd clients/js && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent build)
 }
+
+# Reads the summary at the end of what node's TAP reporter wrote to $1 ("# pass 7", "# fail 0",
+# "# cancelled 0", "# skipped 1", "# todo 0"). Prints "N passed, N failed, N skipped", or nothing if
+# there is none.
+count_node_tests() {
+  awk '
+    /^# pass [0-9]+$/ { summaries = 1; passed = $3 }
+    /^# (fail|cancelled) [0-9]+$/ { failed += $3 }
+    /^# (skipped|todo) [0-9]+$/ { skipped += $3 }
+    END { if (summaries) printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }
+  ' "$1"
+}

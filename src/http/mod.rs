@@ -27,11 +27,13 @@ pub(crate) mod parameters;
 mod policies;
 mod serve;
 mod stream;
+mod tagged;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod traffic;
+mod ui;
 
 use std::sync::Arc;
 
@@ -51,8 +53,8 @@ use crate::propose::Proposer;
 use crate::raft::{Node, Reads};
 use crate::tls::Watched;
 
-use openapi::{Routes, admin as described, inspected, operations};
 pub use auth::Guard;
+use openapi::{Routes, admin as described, inspected, operations};
 pub use serve::serve;
 use tail::Tail;
 
@@ -166,10 +168,11 @@ fn routes(bindings: &Bindings, needs_tokens: bool) -> Routes {
         .delete("/admin/tokens/{id}", tokens::revoke, described::revoke_token)
 }
 
-/// All of them, and what is answered where there is none.
+/// All of them, the page for people, and what is answered where there is nothing.
 pub fn router(api: Arc<Api>) -> Router {
     routes(&api.bindings, api.guard.needs_tokens())
         .finish()
+        .merge(ui::routes())
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         .with_state(api)

@@ -16,7 +16,7 @@ use crate::metrics::{Histogram, IntCounter, counted};
 const OBJECT: [&str; 7] =
     ["/check", "/check/batch", "/reset", "/log", "/log/batch", "/query", "/export"];
 /// The others; the last is what no route takes.
-const OTHER: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/admin", "other"];
+const OTHER: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/admin", "/ui", "other"];
 
 /// What is counted of each endpoint of each binding.
 pub(super) struct Traffic {
@@ -116,10 +116,12 @@ impl Traffic {
             return binding * OBJECT.len() + place;
         }
         let last = OTHER.len() - 1;
-        let place = match path {
-            _ if path.starts_with("/admin/") => OTHER.iter().position(|known| *known == "/admin"),
-            _ => OTHER[..last].iter().position(|known| *known == path),
+        let known = match path {
+            _ if path.starts_with("/admin/") => "/admin",
+            _ if path.starts_with("/ui/") => "/ui",
+            _ => path,
         };
+        let place = OTHER[..last].iter().position(|other| *other == known);
         self.bindings.len() * OBJECT.len() + place.unwrap_or(last)
     }
 }
@@ -162,6 +164,9 @@ mod tests {
             ("/do/", "", "other"),
             ("/admin/cluster", "", "/admin"),
             ("/metrics", "", "/metrics"),
+            ("/ui", "", "/ui"),
+            ("/ui/secret.js", "", "/ui"),
+            ("/uis", "", "other"),
             ("/secret", "", "other"),
             ("", "", "other"),
         ] {

@@ -41,6 +41,8 @@ pub(in crate::http) fn of(method: &Method, path: &str) -> Need {
     let reads = method == Method::GET || method == Method::HEAD;
     let (scopes, place) = match path {
         "/healthz" | "/readyz" => return Need::Nothing,
+        // The same for everybody: a page that then asks for a token, and sends it with all that it asks for.
+        _ if path == "/ui" || path.starts_with("/ui/") => return Need::Nothing,
         "/openapi.json" => return Need::Token,
         "/check" | "/check/batch" | "/reset" => (Scopes::CHECK, Place::Limiters),
         "/log" | "/log/batch" => (Scopes::LOG, Place::Log),
@@ -82,6 +84,7 @@ mod tests {
         let get = |path| of(&Method::GET, path);
         let post = |path| of(&Method::POST, path);
         assert_eq!(get("/readyz"), Need::Nothing);
+        assert_eq!(get("/ui/views/audit.js"), Need::Nothing);
         assert_eq!(get("/readyz/"), Need::Unlisted);
         assert_eq!(post("/check"), Need::Scopes(Scopes::CHECK, Place::Limiters));
         let object = |scope| Need::Scopes(scope, Place::Object);

@@ -22,14 +22,9 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::handler::Handler;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodRouter, delete, get, post, put};
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use utoipa::openapi::path::{HttpMethod, Operation, Paths};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder, Server};
@@ -38,6 +33,7 @@ use self::place::{Description, Names, Place};
 use self::responses::{SECURITY_SCHEME, problem};
 use super::Api;
 use super::auth::{Need, needed};
+use super::tagged::Tagged;
 use crate::bindings::Bindings;
 
 /// Where the document is.
@@ -128,7 +124,7 @@ impl Routes {
 
     /// All of them.
     pub(super) fn finish(self) -> Router<Arc<Api>> {
-        let document = Document::new(self.paths);
+        let document = document(self.paths);
         let serve = move |headers: HeaderMap| std::future::ready(document.answer(&headers));
         self.router.route(PATH, get(serve))
     }
@@ -168,57 +164,24 @@ fn secure(operation: &mut Operation, method: &HttpMethod, path: &str, needs_toke
 }
 
 /// The document, made once.
-#[derive(Clone)]
-struct Document {
-    json: Bytes,
-    etag: HeaderValue,
-}
-
-impl Document {
-    fn new(paths: Paths) -> Self {
-        let license =
-            LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
-        let info = InfoBuilder::new()
-            .title("tallykeep")
-            .version(env!("CARGO_PKG_VERSION"))
-            .description(Some(INTRODUCTION))
-            .license(Some(license))
-            .build();
-        let schemas =
-            [requests::schemas(), results::schemas(), operators::schemas(), inspected::schemas()]
-                .concat();
-        let document = OpenApiBuilder::new()
-            .info(info)
-            .servers(Some([Server::new("/")]))
-            .paths(paths)
-            .components(Some(responses::components(schemas)))
-            .tags(Some(operations::tags()))
-            .build();
-        let json = serde_json::to_vec(&document).expect("a description is JSON");
-        let hash = hex::encode(&Sha256::digest(&json)[..16]);
-        let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("letters and digits");
-        Self { json: json.into(), etag }
-    }
-
-    /// The document, or 304 for a client that has it.
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let mut response = Response::new(Body::empty());
-        if headers.get_all(IF_NONE_MATCH).iter().any(|value| self.is_among(value)) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            *response.body_mut() = Body::from(self.json.clone());
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-        }
-        response.headers_mut().insert(ETAG, self.etag.clone());
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
-    }
-
-    /// Whether `If-None-Match` names this document (RFC 9110, section 13.1.2). Its tag has no comma.
-    fn is_among(&self, value: &HeaderValue) -> bool {
-        let tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        tags.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag))
-            .any(|tag| tag == b"*" || tag == self.etag.as_bytes())
-    }
+fn document(paths: Paths) -> Tagged {
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
+    let info = InfoBuilder::new()
+        .title("tallykeep")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(INTRODUCTION))
+        .license(Some(license))
+        .build();
+    let schemas =
+        [requests::schemas(), results::schemas(), operators::schemas(), inspected::schemas()]
+            .concat();
+    let document = OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([Server::new("/")]))
+        .paths(paths)
+        .components(Some(responses::components(schemas)))
+        .tags(Some(operations::tags()))
+        .build();
+    let json = serde_json::to_vec(&document).expect("a description is JSON");
+    Tagged::new(json, "application/json")
 }

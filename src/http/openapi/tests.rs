@@ -5,17 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use axum::body::to_bytes;
+use axum::http::HeaderValue;
+use axum::http::header::{ETAG, IF_NONE_MATCH};
 use serde_json::Value;
 
 use super::super::json as readers;
 use super::*;
 use codes::CODES;
 
-/// The document of a node with the bindings of the guide.
+/// The document of a node with the bindings of the guide, as it is served.
+fn served() -> Tagged {
+    super::document(super::super::routes(&Bindings::default_for("script"), true).paths)
+}
+
 async fn document() -> Value {
-    let routes = super::super::routes(&Bindings::default_for("script"), true);
-    let document = Document::new(routes.paths);
-    let body = document.answer(&HeaderMap::new()).into_body();
+    let body = served().answer(&HeaderMap::new()).into_body();
     serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap()
 }
 
@@ -164,7 +168,7 @@ async fn the_bindings_are_those_of_the_node() {
 
 #[tokio::test]
 async fn a_client_that_has_the_document_is_told_so() {
-    let document = Document::new(super::super::routes(&Bindings::default_for("script"), true).paths);
+    let document = served();
     let etag = document.answer(&HeaderMap::new()).headers()[ETAG].to_str().unwrap().to_owned();
     let ask = |value: &str| {
         let value = HeaderValue::from_str(value).unwrap();
@@ -258,6 +262,7 @@ fn the_page_tells_of_every_code() {
     assert_eq!(table("| status | `code` | what happened |"), rows);
 }
 
+/// What is described: `/ui` (`super::ui`), which is for people, is not, and stands below the table.
 #[tokio::test]
 async fn the_page_tells_of_every_route() {
     let document = document().await;
