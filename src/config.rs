@@ -5,6 +5,7 @@
 
 mod auth;
 mod policies;
+mod reference;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::peer::check_address;
 
 pub use auth::AuthSettings;
 pub use policies::PolicySettings;
+pub use reference::page;
 pub use tls::{CertificateFiles, Exposed, PeerFiles, TlsSettings};
 
 /// The settings of one node.
@@ -204,6 +206,13 @@ impl Settings {
                 peer: "127.0.0.1:7101".into(),
             }],
         }
+    }
+
+    /// One node by itself, that says what has to be said and nothing else.
+    fn shortest() -> Self {
+        let file = "cluster = \"tallykeep\"\nid = 1\ndata = \"data\"\n[[nodes]]\nid = 1\n\
+                    http = \"127.0.0.1:7001\"\npeer = \"127.0.0.1:7101\"\n";
+        Self::parse(file, Path::new("")).expect("a test reads it")
     }
 
     /// The same node with its data in `data`, if that is given.

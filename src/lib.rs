@@ -13,14 +13,15 @@
 //! - [`peer`]: the wire between nodes
 //! - [`client`]: the commands that talk to a cluster from outside
 //!
-//! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`clock`], [`codec`], [`config`],
-//! [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`secret`], [`spreadsheet`],
-//! [`telemetry`], [`tls`].
+//! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`check_config`], [`clock`], [`codec`],
+//! [`config`], [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`secret`],
+//! [`spreadsheet`], [`telemetry`], [`tls`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
 pub mod bindings;
 pub mod certs;
+pub mod check_config;
 pub mod client;
 pub mod clock;
 pub mod codec;

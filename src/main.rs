@@ -12,7 +12,7 @@ use tallykeep::client::{
 };
 use tallykeep::config::Settings;
 use tallykeep::telemetry::{self, LogFormat};
-use tallykeep::{certs, manual, recover, restore, server};
+use tallykeep::{certs, check_config, manual, recover, restore, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// For RocksDB too: it takes the place of the C library's. A check makes and frees a hundred small
@@ -68,6 +68,11 @@ enum Command {
         #[command(subcommand)]
         command: certs::Command,
     },
+    /// Look at a node's configuration without starting it.
+    Config {
+        #[command(subcommand)]
+        command: check_config::Command,
+    },
     /// Ask whether a request is within its limit, and count it if it is.
     ///
     /// Exits 0 if it is admitted and 1 if it is refused.
@@ -114,7 +119,7 @@ enum Command {
     /// Begin a new cluster with the state of a backup.
     ///
     /// Run it for each node of the new cluster, with the same file, before any of them is started. The
-    /// data folder must be empty or not there. See docs/operations.md.
+    /// data folder must be empty or not there. See docs/operating.md.
     Restore {
         /// The backup.
         file: PathBuf,
@@ -134,7 +139,7 @@ enum Command {
     /// When a majority of the machines is gone for good: go on with what this one has.
     ///
     /// Run it on a node that is left, and stopped. It shows how much the node has, so that of several
-    /// the one with the most can be chosen. See docs/operations.md.
+    /// the one with the most can be chosen. See docs/operating.md.
     Recover {
         /// The node's configuration.
         #[arg(long, value_name = "FILE")]
@@ -192,6 +197,10 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Certs { command } => {
             certs::run(command).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+        }
+        Command::Config { command } => {
+            telemetry::init(LogFormat::Text);
+            check_config::run(command).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
         Command::Check(arguments) => done(check::run(arguments).await),
         Command::Reset(arguments) => done(reset::run(arguments).await),
@@ -271,4 +280,25 @@ async fn serve(settings: Settings) -> ExitCode {
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("tallykeep: {error}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// clap itself looks at that in builds with debug assertions alone, and takes the first otherwise.
+    #[test]
+    fn no_command_has_two_arguments_of_one_name() {
+        let mut commands = vec![Arguments::command()];
+        while let Some(command) = commands.pop() {
+            let mut names = BTreeSet::new();
+            for argument in command.get_arguments() {
+                let name = argument.get_long().unwrap_or(argument.get_id().as_str());
+                assert!(names.insert(name.to_owned()), "{} --{name}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::bindings::Bindings;
 use crate::clock::SystemClock;
 use crate::codec;
 use crate::config::{self, Settings};
@@ -22,6 +23,7 @@ use crate::descriptors;
 use crate::http::{self, Api};
 use crate::limits;
 use crate::listener;
+use crate::machine::SetPolicy;
 use crate::peer::{self, Dial, Handler, Kind, Ordered, Reply, Tcp, TlsDial, TlsListener};
 use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings, Stores};
@@ -43,7 +45,7 @@ pub enum ServeError {
     #[error(
         "this node would listen for {whom} at {address} without {lacks}, where not only this machine can \
          connect. Configure it (a certificate in [tls.{whom}], clients' tokens in [auth]: see \
-         docs/operations.md), have it listen on 127.0.0.1, or let it with --insecure"
+         docs/operating.md), have it listen on 127.0.0.1, or let it with --insecure"
     )]
     Exposed {
         /// Clients or peers.
@@ -100,11 +102,8 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let bindings = settings.bindings()?;
-    check_exposed(&settings)?;
-    let policies = settings.seeds(&bindings)?;
+    let Checked { bindings, policies, secrets } = Checked::of(&settings)?;
     let gone = bindings.gone().to_vec();
-    let secrets = Secrets::load(&settings)?;
     let connections_max = descriptors::raise();
     // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
     let clients = listen("clients", settings.http()).await?;
@@ -199,6 +198,34 @@ pub async fn run(
     match failure {
         Some(failure) => Err(failure),
         None => flushed.map_err(|source| data(&settings, source)),
+    }
+}
+
+/// Looks at all that the settings say and name, as [`run`] does first. Binds nothing, and touches no data.
+///
+/// Gives the certificates that the node would show.
+///
+/// # Errors
+/// If [`run`] would not start.
+pub fn check(settings: &Settings) -> Result<Vec<Arc<dyn Watched>>, ServeError> {
+    let watched = Checked::of(settings)?.secrets.watched;
+    Ok(watched.into_iter().map(|(certificate, _)| certificate).collect())
+}
+
+/// What the settings name, read and found good.
+struct Checked {
+    bindings: Bindings,
+    policies: Vec<SetPolicy>,
+    secrets: Secrets,
+}
+
+impl Checked {
+    fn of(settings: &Settings) -> Result<Self, ServeError> {
+        let bindings = settings.bindings()?;
+        check_exposed(settings)?;
+        let policies = settings.seeds(&bindings)?;
+        let secrets = Secrets::load(settings)?;
+        Ok(Self { bindings, policies, secrets })
     }
 }
 

@@ -83,6 +83,7 @@ async fn what_is_done_is_counted_where_it_is_done() {
     assert!(!after.keys().any(|name| name.starts_with("tallykeep_raft_lag_entries")));
     for samples in [&led, &after] {
         assert_eq!(sum(samples, "tallykeep_ready", &[]), 1.0);
+        assert_eq!(sum(samples, "tallykeep_clock_trusted", &[]), 1.0);
         assert_eq!(sum(samples, "tallykeep_build_info", &[]), 1.0);
         assert_eq!(sum(samples, "tallykeep_raft_leader_id", &[]), leader as f64);
         assert!(sum(samples, "tallykeep_disk_free_bytes", &[]) > 0.0);

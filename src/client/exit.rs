@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn the_help_and_the_operators_page_list_every_code() {
-        let page = include_str!("../../docs/operations.md");
+        let page = include_str!("../../docs/operating.md");
         for code in [DONE, FAILED, USAGE, UNREACHABLE, REJECTED] {
             assert!(HELP.lines().any(|line| line.starts_with(&format!("  {code}  "))), "{code}");
             assert!(page.lines().any(|line| line.starts_with(&format!("| {code} | "))), "{code}");

@@ -133,6 +133,8 @@ metrics! {
             "On the leader: entries that each other node is behind the leader's log.", &["node"]);
         peer_reachable: IntGaugeVec = gauge_vec("tallykeep_peer_reachable",
             "1 for each other node that answers this one.", &["node"]);
+        clock_trusted: IntGauge = gauge("tallykeep_clock_trusted",
+            "0 while this node's wall clock is far from its peers' clocks, and not used.");
         command_version: IntGauge = gauge("tallykeep_command_version",
             "Up to which version the log may hold commands.");
         disk_free_bytes: IntGauge = gauge("tallykeep_disk_free_bytes",

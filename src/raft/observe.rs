@@ -69,6 +69,9 @@ impl Inner {
     fn observe_peers(&self) {
         let reachable = self.peers.reachable();
         let gauge = &gauges().peer_reachable;
+        // Until somebody has said how late it is, nothing speaks against this node's clock.
+        let is_trusted = reachable.is_empty() || self.peers.clock_is_trusted();
+        gauges().clock_trusted.set(i64::from(is_trusted));
         // Members that were removed are not told of for ever.
         gauge.reset();
         for node in self.members().nodes.into_keys().filter(|node| *node != self.settings.id) {

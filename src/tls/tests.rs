@@ -187,7 +187,7 @@ async fn a_ca_is_exchanged_for_another_without_a_moment_of_strangers() {
         nodes[usize::try_from(id - 1).unwrap()].take(&files.read().unwrap())
     };
     let both = [&old, &new];
-    // In the order of docs/operations.md, a node at a time.
+    // In the order of docs/operating.md, a node at a time.
     for (ca, trusted) in [(&old, &both[..]), (&new, &both[..]), (&new, &[&new][..])] {
         for id in [1, 2] {
             reload(id, ca, trusted).unwrap();
