@@ -164,6 +164,8 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// After the node has closed its half of a connection, the client may close the other within this
 /// time; what it still sends is read and thrown away.
 pub const CLIENT_LINGER_TIMEOUT: Duration = Duration::from_millis(500);
+/// What is read, within the same time, of the body of a request over HTTP/2 that is refused at its head.
+pub const CLIENT_UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// Requests that one HTTP/2 connection may have under way.
 pub const CLIENT_STREAMS_MAX: u32 = 256;
 /// On a stop, connections are served on for this long once the listener is closed, those too whose

@@ -34,6 +34,7 @@ mod tests;
 mod tokens;
 mod traffic;
 mod ui;
+mod unread;
 
 use std::sync::Arc;
 

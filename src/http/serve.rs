@@ -24,6 +24,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
 use axum::response::IntoResponse;
@@ -41,7 +42,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::traffic::Traffic;
-use super::{Api, Guard, error, linger, router};
+use super::{Api, Guard, error, linger, router, unread};
 use crate::limits;
 use crate::metrics::counted;
 use crate::tls::{self, Clients};
@@ -323,6 +324,13 @@ impl Server {
                 }
                 None => Ok(None),
             };
+            let (request, unread) = if closes {
+                (request.map(Body::new), None)
+            } else {
+                let (head, body) = request.into_parts();
+                let (body, unread) = unread::lend(Body::new(body));
+                (hyper::Request::from_parts(head, body), Some(unread))
+            };
             // It does nothing until it is polled.
             let response = self.service.call(request);
             let server = Arc::clone(self);
@@ -331,8 +339,14 @@ impl Server {
                     Ok(None) => response.await?,
                     // Rare, and large where it would be a part of every request's future.
                     Ok(Some(action)) => Box::pin(action.around(response)).await?,
-                    Err(error) => error.into_response(),
+                    Err(error) => {
+                        drop(response);
+                        error.into_response()
+                    }
                 };
+                if let Some(unread) = unread {
+                    unread::discard(unread).await;
+                }
                 server.traffic.end(underway, &mut response);
                 if closes && server.draining.load(Ordering::Relaxed) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -393,7 +407,6 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use axum::routing::get;
     use futures_util::{FutureExt, StreamExt, stream};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -508,6 +521,55 @@ mod tests {
         let answer = read_to_end(&mut busy).await;
         assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
         drop((idle, busy, late));
+        running.server.await.unwrap();
+    }
+
+    /// Frames of HTTP/2 that come (RFC 9113, section 4.1): their types, and the stream's end.
+    async fn read_frame(stream: &mut TcpStream) -> (u8, bool) {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut payload).await.unwrap();
+        let (kind, flags) = (head[3], head[4]);
+        (kind, matches!(kind, DATA | HEADERS) && flags & 1 == 1)
+    }
+
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const PING: u8 = 6;
+
+    #[tokio::test]
+    async fn an_answer_over_http2_comes_without_a_reset_although_nobody_read_the_body() {
+        let running = start(10, LONG).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        // POST would be refused at once; a GET may have a body too, and its route can be held.
+        let fields = b"\x82\x86\x04\x05/slow\x01\x01x";
+        let head = [0, 0, u8::try_from(fields.len()).unwrap(), HEADERS, 4, 0, 0, 0, 1];
+        client.write_all(&[&head[..], fields].concat()).await.unwrap();
+        running.asked.notified().await;
+        running.let_go.notify_one();
+        client.write_all(b"\0\0\x02\0\x01\0\0\0\x01{}").await.unwrap();
+        loop {
+            let (kind, is_end) = read_frame(&mut client).await;
+            assert_ne!(kind, RST_STREAM);
+            if is_end {
+                break;
+            }
+        }
+        // What would have come behind the answer has come before this.
+        client.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await.unwrap();
+        loop {
+            let (kind, _) = read_frame(&mut client).await;
+            assert_ne!(kind, RST_STREAM);
+            if kind == PING {
+                break;
+            }
+        }
+        drop(client);
+        running.stop.send(()).unwrap();
         running.server.await.unwrap();
     }
 
