@@ -68,7 +68,7 @@ test("an entry is shown whole, with its numbers as they were written", async () 
   assert.match(await dialog.locator("pre").textContent(), /"amount": 10\.50,\s+"large": 12345678901234567890/);
   assert.deepEqual(await barriers(page), []);
   await picture(page, "audit-entry");
-  await dialog.getByRole("link", { name: "All entries with this action" }).click();
+  await dialog.getByRole("link", { name: "find all entries with this action" }).click();
   await waitFor("the search is another", async () => page.url().endsWith("#/audit?action=numbers"));
   await found(page, 1);
   assert.equal(await page.getByRole("dialog").count(), 0);

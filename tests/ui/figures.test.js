@@ -50,7 +50,7 @@ test("traffic: requests, refusals and latencies come from the node's metrics", a
   await waitFor("nobody logs now", async () => (await tile("Requests").first().textContent()) === "0/s");
   await page.getByLabel("Endpoint").selectOption({ label: "all requests of clients" });
   await waitFor("lines are drawn", async () => (await page.locator(".legend .figure").first().textContent()) !== "–");
-  await page.getByLabel("Time").selectOption("300");
+  await page.getByRole("combobox", { name: "Time" }).selectOption("300");
   await waitFor("some looks", async () => (await page.evaluate(async () => (await import("./ui/recorder.js")).recorded.points.length)) > 6);
   await picture(page, "traffic");
   await stop();

@@ -52,7 +52,7 @@ function value(name, text, leave) {
     {},
     foreign(text, 512),
     " ",
-    h("a", { href: link(["audit"], { [name]: text }), onclick: leave, "aria-label": `All entries with this ${name}` }, "find all"),
+    h("a", { href: link(["audit"], { [name]: text }), onclick: leave }, "find all", h("span", { class: "unseen" }, ` entries with this ${name}`)),
   );
 }
 

@@ -34,7 +34,7 @@ export function mount(container, { query: first }) {
     caption: "Entries, newest first",
     key: (entry) => entry.id,
     columns: [
-      { title: "Time", cell: (entry) => h("button", { type: "button", class: "link", title: absolute(entry.timestamp), "data-id": entry.id, "aria-label": `Entry of ${absolute(entry.timestamp)}` }, time(entry.timestamp)) },
+      { title: "Time", cell: (entry) => h("button", { type: "button", class: "link", title: absolute(entry.timestamp), "data-id": entry.id }, time(entry.timestamp)) },
       { title: "Type", cell: (entry) => foreign(entry.type, 60) },
       { title: "Action", cell: (entry) => foreign(entry.action, 60) },
       { title: "User", cell: (entry) => foreign(entry.userId, 60) },
