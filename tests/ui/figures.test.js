@@ -11,13 +11,11 @@ const context = ending();
 let cluster;
 let endpoint;
 let browser;
-let looksInside;
 
 before(async () => {
   cluster = await clusterWithData(context);
   endpoint = cluster.endpoint(1);
   browser = await startBrowser(context);
-  looksInside = (await fetch(`${endpoint}/admin/bindings`)).status === 200;
 });
 
 /** Sends checks of which most are refused, until it is told to stop. */
@@ -103,24 +101,7 @@ test("metrics are read as Prometheus reads them", async () => {
   await page.context().close();
 });
 
-test("a node that cannot list objects or limiters says so, and the rest works", async () => {
-  const page = await openPage(browser, endpoint);
-  const problem = { type: "about:blank", title: "Not Found", status: 404, detail: "there is no route", code: "not_found", error: "Not Found" };
-  const none = (route) => route.fulfill({ status: 404, contentType: "application/problem+json", body: JSON.stringify(problem) });
-  await page.route(/\/admin\/(bindings|objects|limiters)/, none);
-  await page.getByRole("link", { name: "Objects" }).click();
-  await page.locator(".problem", { hasText: "cannot show objects yet" }).waitFor();
-  await picture(page, "objects-not-yet");
-  await page.getByRole("link", { name: "Top limiters" }).click();
-  await page.locator(".problem", { hasText: "cannot show who is refused most yet" }).waitFor();
-  await page.getByRole("link", { name: "Cluster" }).click();
-  await page.locator(".health[data-state=ok]").waitFor();
-  assert.deepEqual(page.faults, []);
-  await page.context().close();
-});
-
-test("objects are found by binding and name, looked into, and a limiter is reset", async (t) => {
-  if (!looksInside) return t.skip("these nodes do not list objects");
+test("objects are found by binding and name, looked into, and a limiter is reset", async () => {
   const page = await openPage(browser, endpoint, "#/objects");
   await page.getByLabel("Name begins with").fill("gamma:user-1");
   await page.getByRole("button", { name: "Show" }).click();
@@ -145,8 +126,7 @@ test("objects are found by binding and name, looked into, and a limiter is reset
   await page.context().close();
 });
 
-test("who is refused most is listed, and leads to the limiter", async (t) => {
-  if (!looksInside) return t.skip("these nodes do not list limiters");
+test("who is refused most is listed, and leads to the limiter", async () => {
   const page = await openPage(browser, endpoint, "#/limiters");
   const row = page.locator("tbody tr", { hasText: "wix:user-7" });
   await row.waitFor();

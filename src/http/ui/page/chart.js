@@ -3,13 +3,19 @@
 import { h } from "./dom.js";
 import { timeOfDay } from "./format.js";
 
-const HEIGHT_PX = 200;
+const HEIGHT_PX = 190;
+/** As long as less is recorded, the line begins where the recording does. */
+const RANGE_MIN_S = 60;
+const TIME_STEPS_S = [10, 30, 60, 120, 300, 600, 900];
+const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const AXIS_FONT = "12px system-ui, sans-serif";
 
 export class Chart {
   #title;
   #lines;
   #format;
+  #least;
+  #isBinary;
   #drawn;
   #stage = h("div", { class: "stage" });
   #legend;
@@ -18,11 +24,16 @@ export class Chart {
   #observer = new ResizeObserver(() => this.#resize());
   #redraw = () => this.#draw();
 
-  /** Each line is `{ label, value(point) }`; `format` writes a value; `note` says what is drawn. */
-  constructor({ title, note, format, lines }) {
+  /**
+   * Each line is `{ label, value(point) }`; `format` writes a value; `note` says what is drawn. The axis reaches up to
+   * `least` at any rate, and goes in powers of two if it is of bytes.
+   */
+  constructor({ title, note, format, lines, least = 1, isBinary = false }) {
     this.#title = title;
     this.#lines = lines;
     this.#format = format;
+    this.#least = least;
+    this.#isBinary = isBinary;
     this.#legend = lines.map(({ label }, place) => {
       const value = h("span", { class: "figure" });
       const item = h("li", {}, h("span", { class: `swatch line-${place + 1}`, "aria-hidden": true }), label, " ", value);
@@ -63,6 +74,13 @@ export class Chart {
     });
   }
 
+  /** The first and the last second that are seen. */
+  #range() {
+    const now = Date.now() / 1000;
+    const first = this.#data[0][0] ?? now;
+    return [Math.max(now - this.#rangeS, Math.min(first, now - RANGE_MIN_S)), now];
+  }
+
   #resize() {
     const width = this.#stage.clientWidth;
     if (this.#drawn && width) this.#drawn.setSize({ width, height: HEIGHT_PX });
@@ -79,15 +97,27 @@ export class Chart {
     const options = {
       width,
       height: HEIGHT_PX,
+      padding: [10, 30, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
-        x: { range: () => [Date.now() / 1000 - this.#rangeS, Date.now() / 1000] },
-        y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] },
+        x: { range: () => this.#range() },
+        y: { range: (_plot, _least, most) => [0, Math.max(most * 1.1, this.#least)] },
       },
       axes: [
-        { ...axis, space: 70, values: (_plot, times) => times.map((time) => timeOfDay(time * 1000, false)), incrs: [60, 300, 600, 900] },
-        { ...axis, size: 70, values: (_plot, values) => values.map((value) => this.#format(value)) },
+        {
+          ...axis,
+          size: 26,
+          space: 80,
+          incrs: TIME_STEPS_S,
+          values: (_plot, times, _axis, _space, step) => times.map((time) => timeOfDay(time * 1000, step < 60)),
+        },
+        {
+          ...axis,
+          size: (_plot, texts) => 14 + 7 * Math.max(3, ...(texts ?? []).map(({ length }) => length)),
+          ...(this.#isBinary && { incrs: BINARY_STEPS }),
+          values: (_plot, values) => values.map((value) => this.#format(value)),
+        },
       ],
       series: [
         {},

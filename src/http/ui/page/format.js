@@ -75,6 +75,17 @@ export function timeOfDay(ms, withSeconds = true) {
   return new Date(ms).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined });
 }
 
+/** `05:22:12.214`, where the reader is. */
+export function timeOfDayMs(ms) {
+  return `${timeOfDay(ms)}.${String(ms % 1000).padStart(3, "0")}`;
+}
+
+/** A text of the API, which begins small and ends without a full stop, as a sentence. */
+export function sentence(text) {
+  const end = text === "" || /[.…!?]$/.test(text) ? "" : ".";
+  return text.charAt(0).toUpperCase() + text.slice(1) + end;
+}
+
 /** A time as it is from now, kept true by `refreshTimes`; as it is in itself to whoever points at it. */
 export function time(ms) {
   const date = new Date(ms);

@@ -1,11 +1,11 @@
 /** What went wrong, and what to do about it. */
 
 import { h } from "./dom.js";
-import { visible } from "./format.js";
+import { sentence, visible } from "./format.js";
 import * as token from "./token.js";
 
 const ADVICE = {
-  unreachable: "It may be stopping, or the network between you and it is down. The page tries again by itself; the links above lead to the other nodes.",
+  unreachable: "It may be stopping, or the network between you and it is down. The page tries again by itself.",
   no_leader: "Without a leader that a majority of the nodes can reach nothing is read or written. Look at the cluster view for nodes that do not answer.",
   overloaded: "The node has as much to do as it takes. Try again in a moment, or at another node.",
   insufficient_storage: "The disks of too many nodes are nearly full. Make room on them; writes go on by themselves.",
@@ -21,31 +21,22 @@ function advice({ status, code }) {
   return undefined;
 }
 
-/** A box that says so. `again` is called when the user wants to try once more. */
-export function problemBox(error, again) {
-  const wantsToken = error.status === 401;
+/** A box that says so, and `more`. `again` is called when the user wants to try once more. */
+export function problemBox(error, again, more) {
+  const wantsToken = error.status === 401 || error.status === 403;
   return h(
     "div",
     { class: "problem", role: "alert" },
     h("p", {}, h("strong", {}, error.title ?? "Something went wrong in this page"), error.status ? ` (${error.status})` : ""),
-    h("p", {}, h("bdi", {}, visible(error.detail ?? error.message ?? ""))),
+    h("p", {}, h("bdi", {}, sentence(visible(error.detail ?? error.message ?? "")))),
     advice(error) && h("p", {}, advice(error)),
+    more,
     h(
       "div",
       { class: "actions" },
-      wantsToken && h("button", { type: "button", class: "main", onclick: () => token.open(error) }, "Give a token"),
+      wantsToken && h("button", { type: "button", class: "main", onclick: () => token.open(error) }, error.status === 401 ? "Give a token" : "Give another token"),
       again && h("button", { type: "button", onclick: again }, "Try again"),
     ),
-  );
-}
-
-/** What stands where a node has no such route yet. */
-export function missingBox(what) {
-  return h(
-    "div",
-    { class: "problem", "data-state": "warn" },
-    h("p", {}, h("strong", {}, `This node cannot show ${what} yet`)),
-    h("p", {}, "Its version does not have that part of the API. Once the node is upgraded, it is here; until then the rest of the page works as it is."),
   );
 }
 

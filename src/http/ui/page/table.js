@@ -13,15 +13,15 @@ export class Table {
   #body;
   #rows = new Map();
 
-  /** Each column is `{ title, cell(row), kind }`; `key(row)` is a text; `caption` says what the rows are. */
-  constructor({ caption, columns, key }) {
+  /** Each column is `{ title, cell(row), kind }`; `key(row)` is a text; `caption` says what the rows are. Rows of the kind `lines` are a line each. */
+  constructor({ caption, columns, key, kind }) {
     this.#columns = columns;
     this.#key = key;
     this.#body = h("tbody", { role: "rowgroup" });
-    const heads = columns.map(({ title, kind }) => h("th", { scope: "col", role: "columnheader", class: kind }, title));
+    const heads = columns.map(({ title, kind }) => h("th", { scope: "col", role: "columnheader", class: kind === "number" && kind }, title));
     this.element = h(
       "table",
-      { role: "table" },
+      { role: "table", class: kind },
       h("caption", {}, caption),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)),
       this.#body,

@@ -4,7 +4,7 @@
  */
 
 import { h } from "./dom.js";
-import { visible } from "./format.js";
+import { sentence, visible } from "./format.js";
 
 const KEY = "tallykeep-token";
 
@@ -35,13 +35,18 @@ export async function ask(problem) {
   return answered;
 }
 
+function reason(problem) {
+  if (!problem) return "What this page asks the node for, it asks for with your token.";
+  if (problem.status !== 401) return sentence(problem.detail ?? problem.title);
+  if (current()) return "The node does not take the token that this page has: it is mistyped, revoked or over.";
+  return "This node answers those who have an API token.";
+}
+
 /** Shows the dialog; `problem` is why. */
 export function open(problem) {
   if (dialog) return;
   const input = h("input", { type: "password", name: "token", autocomplete: "off", spellcheck: "false", required: true });
-  const why = problem
-    ? `This node asks who you are. ${problem.detail ?? ""}`
-    : "Sent with every request of this tab, and forgotten when the tab is closed.";
+  const why = reason(problem);
   const close = (answered) => {
     dialog.close();
     dialog.remove();
@@ -68,7 +73,7 @@ export function open(problem) {
       h("h2", { id: "token-title" }, "Token"),
       h("p", {}, visible(why)),
       h("label", { class: "field" }, h("span", {}, "API token"), input),
-      h("p", { class: "muted" }, "An administrator makes one with ", h("code", {}, "tallykeep tokens create"), "."),
+      h("p", { class: "muted" }, "Kept by this tab alone, until it is closed. To look on, the scope ", h("code", {}, "read"), " is enough; an administrator makes one with ", h("code", {}, "tallykeep tokens create"), "."),
       h(
         "div",
         { class: "actions" },

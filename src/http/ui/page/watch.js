@@ -1,6 +1,7 @@
 /** The cluster as this node sees it, and what has changed since the page was opened. */
 
 import { getJson } from "./api.js";
+import { h } from "./dom.js";
 import { poll } from "./poll.js";
 
 const INTERVAL_MS = 1_000;
@@ -32,12 +33,16 @@ export function begin() {
     } catch (error) {
       if (signal.aborted) return;
       watched.error = error;
-      if (!wasLost) changes.push({ text: "The node that serves this page does not answer as it should", state: "bad" });
+      if (!wasLost) changes.push({ text: refusedOr(error, "The node that serves this page does not answer as it should"), state: "bad" });
     }
     changes = changes.map((change) => ({ atMs: Date.now(), ...change }));
     watched.changes = [...changes.toReversed(), ...watched.changes].slice(0, CHANGES_MAX);
     for (const listener of listeners) listener(changes);
   });
+}
+
+function refusedOr({ status }, text) {
+  return status === 401 || status === 403 ? "The node that serves this page refuses the token" : text;
 }
 
 /** What is to be told of a report after another. */
@@ -90,7 +95,7 @@ export function health({ nodes, leader }) {
   if (silent.length > 0) {
     const left = answering.length - majority;
     const more = left > 0 ? `${left} more may fail.` : "No further node may fail.";
-    return { state: "warn", title: "Degraded", text: `Node ${ids(silent)} does not answer. All requests are served; ${more}` };
+    return { state: "warn", title: "Degraded", text: `Node ${ids(silent)} does not answer. All requests are served. ${more}` };
   }
   if (full.length > 0) {
     return { state: "warn", title: "Disk space", text: `The disk of node ${ids(full)} is nearly full. Writes are refused once that is so on too many nodes.` };
@@ -99,6 +104,15 @@ export function health({ nodes, leader }) {
     return { state: "warn", title: "Catching up", text: `Node ${ids(unready)} cannot serve yet.` };
   }
   return { state: "ok", title: "Healthy", text: `All ${nodes.length} nodes answer and are ready.` };
+}
+
+/** Where the other nodes tell of themselves, as text and links. */
+export function otherPages() {
+  const { report } = watched;
+  const others = report?.nodes.filter((node) => node.id !== report.id && node.role !== "unreachable") ?? [];
+  if (others.length === 0) return [];
+  const links = others.flatMap((node, place) => [place ? ", " : "", h("a", { href: pageOn(node) }, `node ${node.id}`)]);
+  return ["Each node tells of its own: ", ...links, "."];
 }
 
 /** The page on another node, by its address for clients. */

@@ -33,6 +33,7 @@ export function mount(container, { query: first }) {
   const table = new Table({
     caption: "Entries, newest first",
     key: (entry) => entry.id,
+    kind: "lines entries",
     columns: [
       { title: "Time", cell: (entry) => h("button", { type: "button", class: "link", title: absolute(entry.timestamp), "data-id": entry.id }, time(entry.timestamp)) },
       { title: "Type", cell: (entry) => foreign(entry.type, 60) },
@@ -42,7 +43,6 @@ export function mount(container, { query: first }) {
       { title: "Details", kind: "preview", cell: (entry) => foreign(JSON.stringify(entry.details), PREVIEW_CHARACTERS) },
     ],
   });
-  table.element.classList.add("entries");
   table.element.addEventListener("click", (event) => {
     const row = event.target.closest("tbody tr");
     const id = row?.querySelector("[data-id]").dataset.id;

@@ -1,8 +1,8 @@
 /** The cluster: who leads, who is there, how far each node is. */
 
 import { facts, fill, h, refresh, tile } from "../dom.js";
-import { NONE, count, time } from "../format.js";
-import { emptyBox, loadingBox, problemBox } from "../problem.js";
+import { NONE, count, time, timeOfDay } from "../format.js";
+import { emptyBox, loadingBox } from "../problem.js";
 import { Table } from "../table.js";
 import { health, listen, pageOn, watched } from "../watch.js";
 
@@ -27,21 +27,23 @@ export function mount(container) {
       { title: "Serial number", kind: "code", cell: (row) => h("bdi", {}, row.serial) },
     ],
   });
-  fill(
-    container,
-    banner,
+  const known = h(
+    "div",
+    { class: "stack" },
     tiles,
     h("section", { "aria-labelledby": "nodes" }, h("h2", { id: "nodes" }, "Nodes"), nodes),
     h("section", { "aria-labelledby": "changes" }, h("h2", { id: "changes" }, "Since this page was opened"), changes),
     h("section", { "aria-labelledby": "certificates" }, h("h2", { id: "certificates" }, "Certificates"), certificates),
   );
+  fill(container, banner, known);
   fill(nodes, h("li", {}, loadingBox()));
 
   const stop = listen(() => {
     const { report, error } = watched;
-    if (error && !report) return fill(banner, problemBox(error));
+    known.hidden = !report;
+    if (!report) return fill(banner, emptyBox("Nothing is known of the cluster yet."));
     const { state, title: name, text } = error
-      ? { state: "bad", title: "This node does not answer", text: `What stands below was so ${new Date(watched.atMs).toLocaleTimeString()}.` }
+      ? { state: "warn", title: "Not up to date", text: `This is how it was at ${timeOfDay(watched.atMs)}.` }
       : health(report);
     refresh(banner, h("div", { class: "health", "data-state": state }, h("strong", {}, name), " ", text));
     container.classList.toggle("stale", error !== undefined);
@@ -91,7 +93,7 @@ function card(node, report) {
     facts([
       ["Health", h("span", { class: "state", "data-state": isLost ? "bad" : node.ready ? "ok" : "warn" }, healthy)],
       ["Behind", lag === undefined ? NONE : lag === 0 ? "not at all" : `${count(lag)} entries`],
-      ["Log, applied", isLost ? NONE : `${count(node.lastLog)}, ${count(node.applied)}`],
+      ["Log / applied", isLost ? NONE : `${count(node.lastLog)} / ${count(node.applied)}`],
       ["Disk", h("span", { class: node.disk && "state", "data-state": node.disk === "ample" ? "ok" : node.disk && "warn" }, disk)],
       ["Vote", node.voter ? "yes" : "no"],
       ["Clients", isOwn ? h("bdi", {}, node.http) : h("a", { href: pageOn(node) }, node.http)],

@@ -2,12 +2,12 @@
 
 import { getJson } from "../api.js";
 import { fill, h } from "../dom.js";
-import { count, foreign, time } from "../format.js";
+import { count, foreign, span } from "../format.js";
 import { poll } from "../poll.js";
-import { emptyBox, loadingBox, missingBox, problemBox } from "../problem.js";
+import { emptyBox, loadingBox, problemBox } from "../problem.js";
 import { link } from "../router.js";
 import { Table } from "../table.js";
-import { pageOn, watched } from "../watch.js";
+import { otherPages } from "../watch.js";
 
 export const title = "Top limiters";
 
@@ -36,20 +36,12 @@ export function mount(container) {
       const { limiters, sinceTime } = await getJson(`admin/limiters/top?limit=${LIMITERS}`, { signal });
       most = Math.max(1, ...limiters.map(({ refused }) => refused));
       table.update(limiters);
-      fill(scope, "About how many refusals this node has answered since ", time(sinceTime), ". ", ...elsewhere());
+      fill(scope, `About how many checks this node has refused in the last ${span(Date.now() - sinceTime)}. `, ...otherPages());
       fill(results, limiters.length ? table.element : emptyBox("This node has refused nobody."));
     } catch (error) {
       if (signal.aborted) return;
-      if (error.status === 404) polling.stop();
-      fill(results, error.status === 404 ? missingBox("who is refused most") : problemBox(error));
+      fill(results, problemBox(error));
     }
   });
   return { unmount: () => polling.stop() };
-}
-
-function elsewhere() {
-  const { report } = watched;
-  const others = report?.nodes.filter((node) => node.id !== report.id && node.role !== "unreachable") ?? [];
-  if (others.length === 0) return [];
-  return ["Each node counts its own: ", ...others.flatMap((node, place) => [place ? ", " : "", h("a", { href: pageOn(node) }, `node ${node.id}`)]), "."];
 }

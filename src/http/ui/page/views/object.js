@@ -4,7 +4,7 @@ import { getJson, postJson, withQuery } from "../api.js";
 import { announce, facts, fill, h } from "../dom.js";
 import { NONE, bytes, count, foreign, span, time, visible } from "../format.js";
 import { poll } from "../poll.js";
-import { emptyBox, loadingBox, missingBox, problemBox } from "../problem.js";
+import { emptyBox, loadingBox, problemBox } from "../problem.js";
 import { link } from "../router.js";
 import { json } from "./audit-entry.js";
 
@@ -24,7 +24,7 @@ export function mountObject(container, place) {
   const { signal } = ended;
   const live = [];
   const back = h("p", {}, h("a", { href: link(["objects", place.binding]) }, "← all objects of ", h("bdi", {}, visible(place.binding))));
-  const body = h("div", {}, loadingBox());
+  const body = h("div", { class: "stack" }, loadingBox());
   fill(container, back, body);
 
   async function load() {
@@ -33,9 +33,8 @@ export function mountObject(container, place) {
       show(object);
     } catch (error) {
       if (signal.aborted) return;
-      const isGone = error.status === 404 && !/no route/.test(error.detail ?? "");
-      if (isGone) fill(body, emptyBox("This object holds nothing. A limiter is gone when its windows are over."), again());
-      else fill(body, error.status === 404 ? missingBox("an object") : problemBox(error, load));
+      if (error.status === 404) fill(body, emptyBox("This object holds nothing. A limiter is gone when its windows are over."), again());
+      else fill(body, problemBox(error, load));
     }
   }
   const again = () => h("div", { class: "actions" }, h("button", { type: "button", onclick: load }, "Look again"));
@@ -69,7 +68,7 @@ export function mountObject(container, place) {
         ["Class", object.class],
         ["Size", bytes(object.bytes)],
         ["Alarm", object.alarmTime === null ? NONE : time(object.alarmTime)],
-      ]),
+      ], { class: "facts card" }),
       h("section", { "aria-labelledby": "storage" }, h("h2", { id: "storage" }, "Storage"), object.storage.length ? storage : emptyBox("No keys.")),
       h("div", { class: "actions" }, more, h("button", { type: "button", onclick: load }, "Look again")),
     );
@@ -128,7 +127,7 @@ function liveState(object, identifier, element) {
         ]),
       );
     } catch (error) {
-      if (!signal.aborted) fill(element, error.status === 404 ? missingBox("a limiter's state") : problemBox(error));
+      if (!signal.aborted) fill(element, problemBox(error));
     }
   });
 }

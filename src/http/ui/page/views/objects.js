@@ -3,7 +3,7 @@
 import { getJson, withQuery } from "../api.js";
 import { field, fill, h, select } from "../dom.js";
 import { NONE, bytes, count, foreign, time } from "../format.js";
-import { emptyBox, loadingBox, missingBox, problemBox } from "../problem.js";
+import { emptyBox, loadingBox, problemBox } from "../problem.js";
 import { go, link } from "../router.js";
 import { Table } from "../table.js";
 import { mountObject } from "./object.js";
@@ -28,7 +28,7 @@ async function list(container, wanted, { prefix = "" }, signal) {
   } catch (error) {
     if (signal.aborted) return;
     const again = () => list(container, wanted, { prefix }, signal);
-    return fill(container, error.status === 404 ? missingBox("objects") : problemBox(error, again));
+    return fill(container, problemBox(error, again));
   }
   const binding = bindings.find((one) => one.name === wanted) ?? bindings[0];
   if (!binding) return fill(container, emptyBox("This node's configuration has no bindings."));
@@ -82,7 +82,7 @@ async function list(container, wanted, { prefix = "" }, signal) {
       const none = prefix ? "No object's name begins so." : "No object of this binding holds anything yet.";
       fill(results, objects.length ? table.element : emptyBox(none));
     } catch (error) {
-      if (!signal.aborted) fill(results, error.status === 404 ? missingBox("objects") : problemBox(error, load));
+      if (!signal.aborted) fill(results, problemBox(error, load));
     } finally {
       more.disabled = false;
     }

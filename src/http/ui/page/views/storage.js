@@ -18,7 +18,7 @@ export function mount(container) {
   const charts = [
     new Chart({
       title: "Alarms",
-      note: "limiter windows that ended, and audit entries that retention removed, per second",
+      note: "windows that ended, entries removed, per second",
       format: perSecond,
       lines: [
         { label: "windows", value: ({ windows }) => windows },
@@ -29,6 +29,8 @@ export function mount(container) {
       title: "Memory",
       note: "of the process, and what RocksDB keeps in it",
       format: bytes,
+      least: 1024 ** 2,
+      isBinary: true,
       lines: [
         { label: "resident", value: ({ resident }) => resident },
         { label: "memtables", value: ({ memtables }) => memtables },
@@ -39,6 +41,8 @@ export function mount(container) {
       title: "State on disk",
       note: "files of all tables",
       format: bytes,
+      least: 1024 ** 2,
+      isBinary: true,
       lines: [{ label: "state", value: ({ state }) => state }],
     }),
   ];
@@ -117,11 +121,11 @@ function figures(now) {
   const reserve = now.sum("tallykeep_disk_reserve_bytes");
   const overdue = now.sum("tallykeep_alarm_overdue_seconds");
   return [
-    tile("Disk, free", bytes(free), `${bytes(reserve)} are kept in reserve`, free < reserve ? "bad" : free < 2 * reserve ? "warn" : undefined),
+    tile("Disk, free", bytes(free), `${bytes(reserve)} in reserve`, free < reserve ? "bad" : free < 2 * reserve ? "warn" : undefined),
     tile("State on disk", bytes(now.sum("tallykeep_state_bytes"))),
     tile("Memory", bytes(now.sum("process_resident_memory_bytes"))),
     tile("Open files", count(now.sum("process_open_fds")), `of ${count(now.sum("process_max_fds"))}`),
-    tile("Alarm overdue", took(overdue), "up to 0.5 s is as it should be", overdue > OVERDUE_S ? "warn" : undefined),
+    tile("Alarm overdue", took(overdue), "up to 0.5 s is usual", overdue > OVERDUE_S ? "warn" : undefined),
   ];
 }
 

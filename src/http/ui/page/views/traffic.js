@@ -6,7 +6,7 @@ import { count, perSecond, took } from "../format.js";
 import { loadingBox, problemBox } from "../problem.js";
 import { ALL, listen, recorded, traffic } from "../recorder.js";
 import { Table } from "../table.js";
-import { pageOn, watched } from "../watch.js";
+import { otherPages, watched } from "../watch.js";
 
 export const title = "Traffic";
 
@@ -19,7 +19,7 @@ export function mount(container) {
   const charts = [
     new Chart({
       title: "Requests",
-      note: "per second; refused is 429, errors are all other 4xx and 5xx",
+      note: "refused: 429; errors: all other 4xx and 5xx",
       format: perSecond,
       lines: [
         { label: "all", value: of("requests") },
@@ -31,6 +31,7 @@ export function mount(container) {
       title: "Latency",
       note: "from a request's head to the head of its answer",
       format: took,
+      least: 0.001,
       lines: [
         { label: "p50", value: of("p50") },
         { label: "p90", value: of("p90") },
@@ -41,6 +42,7 @@ export function mount(container) {
       title: "Where a change spends its time",
       note: "99th percentiles; a batch is timed on the leader alone",
       format: took,
+      least: 0.001,
       lines: [
         { label: "queue", value: ({ queue }) => queue },
         { label: "sync of the log", value: ({ sync }) => sync },
@@ -108,10 +110,7 @@ export function mount(container) {
 function scopeText() {
   const { report } = watched;
   if (!report) return ["What the clients of this node ask for."];
-  const others = report.nodes.filter((node) => node.id !== report.id && node.role !== "unreachable");
-  const links = others.flatMap((node, place) => [place ? ", " : "", h("a", { href: pageOn(node) }, `node ${node.id}`)]);
-  const more = others.length ? [" Each node counts its own: ", ...links, "."] : [];
-  return [`What the clients of node ${report.id} ask for, over ten seconds.`, ...more];
+  return [`What the clients of node ${report.id} ask for, over ten seconds. `, ...otherPages()];
 }
 
 function figures(latest, now = {}) {
