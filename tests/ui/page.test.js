@@ -1,4 +1,4 @@
-/** The page as a whole: its headers, keyboard, narrow windows, colours, barriers and tokens. */
+/** The page as a whole: its headers, keyboard, narrow windows, colours and barriers. */
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
@@ -7,8 +7,8 @@ import { waitFor } from "../../clients/js/test/support/wait.js";
 import { barriers, openPage, overflow, picture, startBrowser } from "./support/browser.js";
 import { clusterWithData, ending } from "./support/nodes.js";
 
-const VIEWS = ["cluster", "traffic", "storage", "objects", "audit", "limiters"];
-const TITLES = ["Cluster", "Traffic", "Storage", "Objects", "Audit log", "Top limiters"];
+const VIEWS = ["cluster", "traffic", "tail", "storage", "objects", "audit", "limiters"];
+const TITLES = ["Cluster", "Traffic", "Tail", "Storage", "Objects", "Audit log", "Top limiters"];
 
 const context = ending();
 let cluster;
@@ -151,47 +151,6 @@ test("the theme is the system's until one is chosen, and the choice is kept", as
   assert.equal(await ground(), dark);
   await button.click();
   assert.equal(await button.textContent(), "Theme: system");
-  assert.deepEqual(page.faults, []);
-  await page.context().close();
-});
-
-test("a node that asks for a token gets it from the user, once, and from no cookie", async () => {
-  const page = await openPage(browser, endpoint);
-  const seen = [];
-  const problem = { type: "about:blank", title: "Unauthorized", status: 401, detail: "this node takes requests with a token", code: "no_token", error: "Unauthorized" };
-  await page.route(/\/(admin|metrics|query|export)/, (route) => {
-    const { authorization, cookie } = route.request().headers();
-    seen.push({ authorization, cookie });
-    if (authorization === "Bearer good-token") return route.continue();
-    return route.fulfill({ status: 401, contentType: "application/problem+json", body: JSON.stringify(problem) });
-  });
-  const dialog = page.getByRole("dialog", { name: "Token" });
-  await dialog.waitFor();
-  assert.deepEqual(await barriers(page), []);
-  await picture(page, "token");
-  await dialog.getByLabel("API token").fill("bad-token");
-  await dialog.getByRole("button", { name: "Use this token" }).click();
-  // Asked again, for that was none; this time the user says no, and is left alone.
-  await waitFor("the bad one was sent", async () => seen.some(({ authorization }) => authorization === "Bearer bad-token"));
-  await dialog.getByLabel("API token").waitFor();
-  await dialog.getByRole("button", { name: "Cancel" }).click();
-  await page.locator("#trouble", { hasText: "this node takes requests with a token" }).waitFor();
-  const asked = seen.length;
-  await waitFor("it goes on asking the node", async () => seen.length > asked + 1);
-  assert.equal(await dialog.count(), 0);
-  await page.locator("#trouble").getByRole("button", { name: "Give a token" }).click();
-  await dialog.getByLabel("API token").fill("good-token");
-  await dialog.getByRole("button", { name: "Use this token" }).click();
-  await page.locator(".health[data-state=ok]").waitFor();
-  await waitFor("the trouble is over", async () => (await page.locator("#trouble").textContent()) === "");
-  await page.goto(`${endpoint}/ui#/audit`);
-  await page.locator("tbody tr").first().waitFor();
-  assert.ok(seen.every(({ cookie }) => cookie === undefined));
-  const kept = await page.evaluate(() => ({ session: { ...sessionStorage }, local: { ...localStorage }, cookie: document.cookie }));
-  assert.deepEqual(kept, { session: { "tallykeep-token": "good-token" }, local: {}, cookie: "" });
-  await page.locator("#token").click();
-  await dialog.getByRole("button", { name: "Forget the token" }).click();
-  await waitFor("it is forgotten", () => page.evaluate(() => sessionStorage.length === 0));
   assert.deepEqual(page.faults, []);
   await page.context().close();
 });

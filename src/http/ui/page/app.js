@@ -11,10 +11,11 @@ import * as cluster from "./views/cluster.js";
 import * as limiters from "./views/limiters.js";
 import * as objects from "./views/objects.js";
 import * as storage from "./views/storage.js";
+import * as tail from "./views/tail.js";
 import * as traffic from "./views/traffic.js";
 import * as watch from "./watch.js";
 
-const VIEWS = { cluster, traffic, storage, objects, audit, limiters };
+const VIEWS = { cluster, traffic, tail, storage, objects, audit, limiters };
 const FIRST = "cluster";
 
 const main = document.getElementById("main");
@@ -44,21 +45,23 @@ function show() {
 
 function bar(changes) {
   const { report, error } = watch.watched;
-  if (report) {
-    const own = report.nodes.find((node) => node.id === report.id);
-    const role = error ? "unreachable" : (own?.role ?? "removed");
-    const leads = report.leader === null ? "no leader" : `node ${report.leader} leads`;
-    fill(
-      document.getElementById("whereabouts"),
-      `Node ${report.id} `,
-      h("span", { class: "pill", "data-role": role }, error ? "no answer" : role),
-      h("span", { class: "wide-only" }, error ? "" : ` ${leads}, term ${report.term}`),
-    );
-  }
+  if (report || error) fill(document.getElementById("whereabouts"), whereabouts(report, error));
   const trouble = document.getElementById("trouble");
   if (!error) fill(trouble);
-  else fill(trouble, problemBox(error), report ? otherNodes(report) : undefined);
+  else fill(trouble, problemBox(error, undefined, report && otherNodes(report)));
   if (changes.length > 0) announce(changes.map(({ text }) => text).join(". "));
+}
+
+/** Which node this is, and whom it follows. */
+function whereabouts(report, error) {
+  const node = report && `Node ${report.id}`;
+  if (error) {
+    const isRefused = error.status === 401 || error.status === 403;
+    return [node, h("span", { class: "pill", "data-role": "unreachable" }, isRefused ? "refused" : "no answer")];
+  }
+  const role = report.nodes.find(({ id }) => id === report.id)?.role ?? "removed";
+  const leads = report.leader === null ? "no leader" : `node ${report.leader} leads`;
+  return [node, h("span", { class: "pill", "data-role": role }, role), h("span", { class: "muted" }, `${leads}, term ${report.term}`)];
 }
 
 function otherNodes(report) {
@@ -90,7 +93,7 @@ function themes() {
 function begin() {
   const links = Object.keys(VIEWS).map((name) => h("li", {}, h("a", { href: link([name]), "data-view": name }, VIEWS[name].title)));
   fill(document.getElementById("views"), links);
-  fill(document.getElementById("foot"), "tallykeep: what this node tells, asked for by your browser alone.");
+  fill(document.getElementById("foot"), "Your browser asks this node alone. Every node has this page at /ui.");
   document.getElementById("token").addEventListener("click", () => token.open());
   // The hash says which view is shown, so the link cannot use it.
   document.querySelector(".skip").addEventListener("click", (event) => {
