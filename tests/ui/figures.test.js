@@ -51,6 +51,8 @@ test("traffic: requests, refusals and latencies come from the node's metrics", a
   await page.getByRole("combobox", { name: "Time" }).selectOption("300");
   await waitFor("some looks", async () => (await page.evaluate(async () => (await import("./ui/recorder.js")).recorded.points.length)) > 6);
   await picture(page, "traffic");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await picture(page, "traffic-busy-dark");
   await stop();
   assert.deepEqual(page.faults, []);
   await page.context().close();

@@ -51,6 +51,7 @@ test("requests appear as they are answered, and lead to their objects", async ()
   assert.match(await text(1), /^\d\d:\d\d:\d\d\.\d{3}.*200.*(µs|ms|s)POST \/checkRATE_LIMITERgamma:told-oftold-of$/);
   assert.match(await text(2), /429.*wix:user-7user-7/);
   assert.equal(await rows(page).nth(2).locator(".state").getAttribute("data-state"), "warn");
+  assert.deepEqual(await barriers(page), []);
   await picture(page, "tail");
   await rows(page).nth(2).getByRole("link", { name: "wix:user-7" }).click();
   await page.getByRole("heading", { name: "Storage" }).waitFor();
@@ -106,14 +107,15 @@ test("a tail is of the binding, name and status that is asked for, and the addre
 });
 
 test("a pause keeps what is read where it is, and no more rows are kept than a page bears", async () => {
-  const page = await openTail("#/tail?binding=RATE_LIMITER&name=gamma:bound-*");
+  const page = await openTail("#/tail?binding=RATE_LIMITER&name=gamma:bound-*", { colorScheme: "dark" });
   await check("gamma", "bound-first");
   await shown(page, 1);
   await page.getByRole("button", { name: "Pause" }).click();
   await check("gamma", "bound-second");
   await check("gamma", "bound-third");
-  await page.locator(".toolbar", { hasText: "2 came while paused" }).waitFor();
+  await page.locator(".toolbar", { hasText: "Paused · 3 requests · 2 came meanwhile" }).waitFor();
   assert.equal(await rows(page).count(), 1);
+  await picture(page, "tail-paused-dark");
   await page.getByRole("button", { name: "Paused" }).click();
   await shown(page, 3);
   assert.match(await rows(page).first().textContent(), /bound-third/);

@@ -13,7 +13,8 @@ export class Table {
   #body;
   #rows = new Map();
 
-  /** Each column is `{ title, cell(row), kind }`; `key(row)` is a text; `caption` says what the rows are. Rows of the kind `lines` are a line each. */
+  /** Each column is `{ title, cell(row), kind }`; `key(row)` is a text; `caption` says what the rows are. Of the kind `lines` each row is a line; of the
+   * kind `compact` it is two on a phone, its first cell and the others. */
   constructor({ caption, columns, key, kind }) {
     this.#columns = columns;
     this.#key = key;

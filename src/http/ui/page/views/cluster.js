@@ -65,7 +65,7 @@ function summary(report) {
   return [
     tile("Leader", report.leader === null ? "nobody" : `Node ${report.leader}`, undefined, report.leader === null ? "bad" : undefined),
     tile("Term", count(report.term), "grows with each election"),
-    tile("Nodes that answer", `${answering} of ${report.nodes.length}`, undefined, answering < report.nodes.length ? "warn" : undefined),
+    tile("Nodes that answer", `${answering} of ${report.nodes.length}`, undefined, answering < report.nodes.length ? health(report).state : undefined),
     tile("Applied here", count(report.stateHash.applied), h("span", { class: "code", title: `hash of the state: ${report.stateHash.hash}` }, `hash ${report.stateHash.hash.slice(0, 12)}`)),
     tile("Command version", String(report.version), "of the log"),
   ];

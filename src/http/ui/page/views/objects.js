@@ -52,6 +52,7 @@ async function list(container, wanted, { prefix = "" }, signal) {
   const table = new Table({
     caption: "Objects",
     key: (row) => row.id,
+    kind: "compact",
     columns: [
       { title: "Name", cell: (row) => h("a", { href: link(["objects", row.binding, "id", row.id]) }, row.name === null ? h("code", {}, row.id) : foreign(row.name)) },
       { title: "Keys", kind: "number", cell: (row) => count(row.keys) },

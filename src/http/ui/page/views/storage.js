@@ -49,6 +49,7 @@ export function mount(container) {
   const tables = new Table({
     caption: "Tables of the state; rows are RocksDB's estimates",
     key: (row) => row.table,
+    kind: "compact",
     columns: [
       { title: "Table", kind: "code", cell: (row) => row.table },
       { title: "Rows", kind: "number", cell: (row) => count(row.rows) },

@@ -12,7 +12,7 @@ import { filterForm, isWanted, offer, toParameters } from "./tail-filter.js";
 
 export const title = "Tail";
 
-/** So many of the newest requests are kept, on the page and, while it pauses, beside it. */
+/** So many of the newest requests are shown. */
 const ROWS_MAX = 200;
 const DRAW_MS = 200;
 const RETRY_MS = 1_000;
@@ -20,12 +20,15 @@ const RETRY_MS = 1_000;
 export function mount(container, { query: first }) {
   let parameters = first;
   let bindings = [];
+  /** The newest last, and at times more than are shown. */
   let rows = [];
-  /** What came while the page pauses, newest first; undefined if it does not. */
-  let held;
+  /** How many had come when the page began to pause; undefined if it does not. */
+  let pausedAt;
   let came = 0;
   let dropped = 0;
   let state = "";
+  let trouble;
+  const ended = new AbortController();
   let following = new AbortController();
   let drawing;
   let retrying;
@@ -46,8 +49,8 @@ export function mount(container, { query: first }) {
   });
   const scope = h("p", { class: "muted" });
   const form = h("div", {});
-  const pause = h("button", { type: "button", "aria-pressed": "false", onclick: () => (held ? resume() : hold()) }, "Pause");
-  const clear = h("button", { type: "button", onclick: () => ((rows = []), (came = dropped = 0), draw()) }, "Clear");
+  const pause = h("button", { type: "button", "aria-pressed": "false", onclick: () => setPaused(pausedAt === undefined) }, "Pause");
+  const clear = h("button", { type: "button", onclick: () => (empty(), draw()) }, "Clear");
   const said = h("p", { class: "muted" });
   const note = h("div", {});
   const results = h("div", {});
@@ -58,8 +61,8 @@ export function mount(container, { query: first }) {
     following = new AbortController();
     const { signal } = following;
     clearTimeout(retrying);
+    trouble = undefined;
     tell("Connecting…");
-    fill(note);
     try {
       const response = await request(withQuery("admin/tail", toParameters(parameters)), { signal, timeoutMs: 0 });
       tell("Live");
@@ -74,8 +77,8 @@ export function mount(container, { query: first }) {
       if (signal.aborted) return;
       // What the node does not do it will not do in a second either; where it was lost is another matter.
       if (error.status) {
-        tell("Stopped");
-        return fill(note, problemBox(error, follow));
+        trouble = problemBox(error, follow);
+        return tell("Stopped");
       }
     }
     if (signal.aborted) return;
@@ -86,25 +89,23 @@ export function mount(container, { query: first }) {
   function take(told) {
     if (!isWanted(told, parameters)) return;
     came += 1;
-    const row = { ...told, key: came };
-    if (held) held = [row, ...held].slice(0, ROWS_MAX);
-    else rows = [row, ...rows].slice(0, ROWS_MAX);
+    rows.push({ ...told, key: String(came) });
+    if (rows.length >= 2 * ROWS_MAX) rows = rows.slice(-ROWS_MAX);
     drawSoon();
   }
 
-  function hold() {
-    held = [];
-    pause.setAttribute("aria-pressed", "true");
-    fill(pause, "Paused");
+  function setPaused(isPaused) {
+    pausedAt = isPaused ? came : undefined;
+    pause.setAttribute("aria-pressed", String(isPaused));
+    fill(pause, isPaused ? "Paused" : "Pause");
     draw();
   }
 
-  function resume() {
-    rows = [...held, ...rows].slice(0, ROWS_MAX);
-    held = undefined;
-    pause.setAttribute("aria-pressed", "false");
-    fill(pause, "Pause");
-    draw();
+  function empty() {
+    rows = [];
+    came = dropped = 0;
+    if (pausedAt !== undefined) pausedAt = 0;
+    table.update([]);
   }
 
   function tell(text) {
@@ -122,13 +123,15 @@ export function mount(container, { query: first }) {
     clearTimeout(drawing);
     drawing = undefined;
     fill(scope, "What node ", watched.report ? String(watched.report.id) : "this", " answers, from now on. ", ...otherPages());
-    const parts = [state, `${count(came)} ${came === 1 ? "request" : "requests"}`];
+    const isPaused = pausedAt !== undefined;
+    const parts = [isPaused && state === "Live" ? "Paused" : state, `${count(came)} ${came === 1 ? "request" : "requests"}`];
     if (came > ROWS_MAX) parts.push(`the newest ${ROWS_MAX} are shown`);
-    if (held) parts.push(`${count(held.length)}${held.length === ROWS_MAX ? " or more" : ""} came while paused`);
+    if (isPaused) parts.push(`${count(came - pausedAt)} came meanwhile`);
+    else table.update(rows.slice(-ROWS_MAX).toReversed());
     fill(said, parts.join(" · "));
-    if (dropped > 0) fill(note, droppedBox(dropped));
-    table.update(rows);
-    fill(results, rows.length ? table.element : emptyBox("Nothing yet. Requests appear here as they are answered."));
+    fill(note, trouble, dropped > 0 && droppedBox(dropped));
+    const isEmpty = table.element.querySelector("tbody").childElementCount === 0;
+    fill(results, isEmpty ? emptyBox("Nothing yet. Requests appear here as they are answered.") : table.element);
   }
 
   function start() {
@@ -138,23 +141,24 @@ export function mount(container, { query: first }) {
       else go(hash);
     };
     form.replaceChildren(filterForm(parameters, bindings, next));
-    rows = [];
-    came = dropped = 0;
-    if (held) held = [];
+    if (pausedAt !== undefined) setPaused(false);
+    empty();
     follow();
   }
 
-  const ended = new AbortController();
-  const stop = listen(draw);
-  document.addEventListener("token", () => follow(), { signal: ended.signal });
-  start();
-  // The form works without them; what is wrong with the node the tail itself tells.
-  getJson("admin/bindings", { signal: ended.signal })
-    .then((found) => {
+  /** The form works without them; what is wrong with the node the tail itself tells. */
+  async function offerBindings() {
+    try {
+      const found = await getJson("admin/bindings", { signal: ended.signal });
       bindings = found.bindings.map(({ name }) => name);
       offer(form.querySelector("select"), bindings);
-    })
-    .catch(() => {});
+    } catch {}
+  }
+
+  document.addEventListener("token", () => (follow(), offerBindings()), { signal: ended.signal });
+  start();
+  offerBindings();
+  const stop = listen(draw);
   return {
     update({ query }) {
       parameters = query;
