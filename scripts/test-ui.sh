@@ -3,11 +3,10 @@
 # The tests of the page at /ui: scripts/test-ui.sh [ARGUMENT...]
 #
 # Opens the page of three real nodes in headless Chromium: every view, by mouse and by keyboard, wide and
-# narrow, light and dark, while a leader dies, with audit entries that mean harm,
-# and with API tokens. Pictures of what was
-# seen are in target/ui afterwards. Arguments go to node's test runner (tests/ui/audit.test.js,
-# `--test-name-pattern=…` before it). The last line counts the tests; the exit status is 0 only if none failed, and 69
-# where there is no Chromium to be had.
+# narrow, light and dark, while a leader dies, with audit entries that mean harm, and with API tokens. Pictures
+# of what was seen are in target/ui afterwards. Arguments go to node's test runner (tests/ui/audit.test.js,
+# `--test-name-pattern=…` before it). The last line counts the tests; the exit status is 0 only if none
+# failed, and 69 where there is no Chromium to be had.
 #
 # Needs node 20.10 or later, and Chromium: CHROMIUM_BIN, the system's, or Debian's, which is installed if it
 # is missing. npm's packages stay under tests/ui/node_modules. The nodes are of target/release/tallykeep, which

@@ -53,6 +53,8 @@ test("a leader is killed, and the page tells who leads now, and when it is back"
   const leader = await cluster.leader();
   assert.match(await told.first().textContent(), new RegExp(`Node ${leader} leads now`));
   assert.match(await page.locator(".health").textContent(), new RegExp(`Degraded Node ${killed} does not answer.*No further node may fail`));
+  await page.locator(".health", { hasText: "All requests are served" }).waitFor();
+  assert.equal(await page.locator(".node[data-state=ok]").count(), 2);
   await picture(page, "cluster-leader-killed");
 
   cluster.start(killed);

@@ -82,7 +82,8 @@ export function health({ nodes, leader }) {
   const voters = nodes.filter((node) => node.voter);
   const answering = voters.filter((node) => node.role !== "unreachable" && node.role !== "joining");
   const majority = Math.floor(voters.length / 2) + 1;
-  const ids = (list) => list.map((node) => node.id).join(", ");
+  /** `Node 2 does`, `Nodes 2, 3 do`. */
+  const those = (list, one, more) => `${list.length === 1 ? "Node" : "Nodes"} ${list.map(({ id }) => id).join(", ")} ${list.length === 1 ? one : more}`;
   const silent = nodes.filter((node) => node.role === "unreachable");
   const full = nodes.filter((node) => node.disk === "full" || node.disk === "low");
   const unready = nodes.filter((node) => node.role !== "unreachable" && !node.ready);
@@ -95,15 +96,16 @@ export function health({ nodes, leader }) {
   if (silent.length > 0) {
     const left = answering.length - majority;
     const more = left > 0 ? `${left} more may fail.` : "No further node may fail.";
-    return { state: "warn", title: "Degraded", text: `Node ${ids(silent)} does not answer. All requests are served. ${more}` };
+    const served = unready.length > 0 ? `${those(unready, "cannot", "cannot")} serve yet.` : "All requests are served.";
+    return { state: "warn", title: "Degraded", text: `${those(silent, "does", "do")} not answer. ${served} ${more}` };
   }
   if (full.length > 0) {
-    return { state: "warn", title: "Disk space", text: `The disk of node ${ids(full)} is nearly full. Writes are refused once that is so on too many nodes.` };
+    return { state: "warn", title: "Disk space", text: `${those(full, "has", "have")} little space left on disk. Writes are refused once that is so on too many nodes.` };
   }
   if (unready.length > 0) {
-    return { state: "warn", title: "Catching up", text: `Node ${ids(unready)} cannot serve yet.` };
+    return { state: "warn", title: "Catching up", text: `${those(unready, "cannot", "cannot")} serve yet.` };
   }
-  return { state: "ok", title: "Healthy", text: `All ${nodes.length} nodes answer and are ready.` };
+  return { state: "ok", title: "Healthy", text: nodes.length === 1 ? "The node answers and is ready." : `All ${nodes.length} nodes answer and are ready.` };
 }
 
 /** Where the other nodes tell of themselves, as text and links. */

@@ -92,7 +92,7 @@ function card(node, report) {
     ),
     facts([
       ["Health", h("span", { class: "state", "data-state": isLost ? "bad" : node.ready ? "ok" : "warn" }, healthy)],
-      ["Behind", lag === undefined ? NONE : lag === 0 ? "not at all" : `${count(lag)} entries`],
+      ["Behind", lag === undefined ? NONE : lag === 0 ? "not at all" : lag === 1 ? "1 entry" : `${count(lag)} entries`],
       ["Log / applied", isLost ? NONE : `${count(node.lastLog)} / ${count(node.applied)}`],
       ["Disk", h("span", { class: node.disk && "state", "data-state": node.disk === "ample" ? "ok" : node.disk && "warn" }, disk)],
       ["Vote", node.voter ? "yes" : "no"],
