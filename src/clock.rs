@@ -12,6 +12,12 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
 }
 
+/// The wall clock at `moment`, since the Unix epoch, as far as the two clocks have run alike since then.
+pub fn wall_at(moment: Instant) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(moment.elapsed())
+}
+
 /// The clocks of the operating system.
 #[derive(Debug)]
 pub struct SystemClock {

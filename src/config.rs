@@ -6,6 +6,7 @@
 mod auth;
 mod policies;
 mod reference;
+mod telemetry;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use crate::peer::check_address;
 pub use auth::AuthSettings;
 pub use policies::PolicySettings;
 pub use reference::page;
+pub use telemetry::TelemetrySettings;
 pub use tls::{CertificateFiles, Exposed, PeerFiles, TlsSettings};
 
 /// The settings of one node.
@@ -79,6 +81,9 @@ pub struct Settings {
     /// Clients need API tokens if this is there.
     #[serde(default)]
     pub auth: Option<AuthSettings>,
+    /// What is told of requests, and to whom.
+    #[serde(default)]
+    pub telemetry: TelemetrySettings,
     /// Listen where others than this machine can connect also without TLS and without tokens.
     #[serde(default)]
     pub insecure: bool,
@@ -199,6 +204,7 @@ impl Settings {
             storage: StorageSettings::default(),
             tls: TlsSettings::default(),
             auth: None,
+            telemetry: TelemetrySettings::default(),
             insecure: false,
             nodes: vec![Node {
                 id: 1,
@@ -243,6 +249,7 @@ impl Settings {
         settings.data = folder.join(&settings.data);
         settings.wrangler = settings.wrangler.map(|path| folder.join(path));
         settings.tls.relative_to(folder);
+        settings.telemetry.relative_to(folder);
         settings.validate()?;
         Ok(settings)
     }
@@ -281,6 +288,7 @@ impl Settings {
         self.storage.validate()?;
         self.tls.validate(&self.cluster)?;
         self.auth.as_ref().map_or(Ok(()), AuthSettings::validate)?;
+        self.telemetry.validate()?;
         self.validate_nodes()
     }
 
@@ -573,6 +581,13 @@ mod tests {
             ("auth = { operator_sha256 = [] }", "1 to 8"),
             ("auth = { operator_sha256 = [\"tk_operator_00\"] }", "64 hexadecimal digits"),
             ("auth = { required = true }", "required"),
+            ("telemetry = { endpoint = \"collector:4318\" }", "telemetry.endpoint"),
+            ("telemetry = { endpoint = \"https://u:p@collector\" }", "password"),
+            ("telemetry = { endpoint = \"http://collector/?a=b\" }", "end with its path"),
+            ("telemetry = { sampling_ratio = 1.1 }", "sampling_ratio"),
+            ("telemetry = { sampling_ratio = nan }", "sampling_ratio"),
+            ("telemetry = { slow_request = \"0s\" }", "slow_request"),
+            ("telemetry = { sampling = 1 }", "sampling"),
             ("tls = { peers = { certificate = \"a\", key = \"b\" } }", "ca"),
             ("tls = { clients = { certificate = \"a\", key = \"b\", ca = \"c\" } }", "ca"),
         ] {

@@ -15,7 +15,7 @@
 //!
 //! Beside the rooms: [`archive`], [`bindings`], [`certs`], [`check_config`], [`clock`], [`codec`],
 //! [`config`], [`descriptors`], [`error`], [`limits`], [`manual`], [`metrics`], [`secret`],
-//! [`spreadsheet`], [`telemetry`], [`tls`].
+//! [`spreadsheet`], [`telemetry`], [`tls`], [`trace`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod archive;
@@ -49,3 +49,4 @@ pub mod spreadsheet;
 pub mod storage;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;

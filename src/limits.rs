@@ -42,6 +42,8 @@ pub const TOKEN_PLACES_MAX: usize = 16;
 pub const TOKEN_BYTES_MAX: usize = 128;
 /// How long an API token may last that has an end: ten years.
 pub const TOKEN_TTL_MS_MAX: u64 = RETENTION_MS_MAX;
+/// `X-Request-Id` of a client, which is told again in answers and in log lines.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Of the target of a request that is recorded, so many bytes are kept.
 pub const RECORDED_TARGET_BYTES_MAX: usize = 2048;
 
@@ -294,6 +296,40 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
 /// Nodes of a cluster. Each more makes a majority larger, and so writes slower.
 pub const NODES_MAX: usize = 7;
 
+// --- what is told of requests -----------------------------------------------------------------
+
+/// Log lines of requests that failed, of slow ones, and of administration that was refused: of each sort so
+/// many are written in [`REQUEST_LINES_INTERVAL`].
+pub const REQUEST_LINES_MAX: u32 = 100;
+/// After so long further lines are written, and the first says how many were left out.
+pub const REQUEST_LINES_INTERVAL: Duration = Duration::from_secs(60);
+/// `telemetry.slow_request` where none is set.
+pub const SLOW_REQUEST_MS_DEFAULT: u64 = 1_000;
+/// `telemetry.slow_request`: at least.
+pub const SLOW_REQUEST_MS_MIN: u64 = 1;
+/// `telemetry.slow_request`: at most.
+pub const SLOW_REQUEST_MS_MAX: u64 = 10 * 60 * 1000;
+/// Parts of one request that are exported.
+pub const SPAN_PARTS_MAX: usize = 16;
+/// Answered requests whose spans wait for the collector.
+pub const SPANS_QUEUE_MAX: usize = 2048;
+/// Requests whose spans go to the collector at once.
+pub const SPANS_BATCH_MAX: usize = 512;
+/// How long a batch of spans that is not full waits for more.
+pub const SPANS_LINGER: Duration = Duration::from_secs(1);
+/// How long the collector may take to answer.
+pub const SPANS_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a batch is sent again that the collector does not take.
+pub const SPANS_PATIENCE: Duration = Duration::from_secs(60);
+/// Before a batch is sent again for the first time; each further pause is twice as long …
+pub const SPANS_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// … and never longer than this.
+pub const SPANS_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Of what the collector answers, so much is read.
+pub const SPANS_REPLY_BYTES_MAX: usize = 64 * 1024;
+/// How long a node that stops waits until its last spans are with the collector.
+pub const SPANS_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
 // --- certificates -----------------------------------------------------------------------------
 
 /// A file of certificates, or of a key.
@@ -413,6 +449,7 @@ const _: () = assert!(
     "entries that are imported must fit into a body"
 );
 const _: () = assert!(COMMAND_PAGE_ENTRIES <= QUERY_LIMIT_MAX as u64);
+const _: () = assert!(SPANS_PAUSE_MAX.as_secs() < SPANS_PATIENCE.as_secs());
 const _: () = assert!(BODY_BYTES_MAX < BODY_BYTES_DISCARDED_MAX);
 const _: () = assert!(
     16 * NAME_BYTES_MAX < GREETING_BYTES_MAX && GREETING_BYTES_MAX < FRAME_BYTES_MAX,

@@ -20,7 +20,7 @@ use crate::codec;
 use crate::config::{self, Settings};
 use crate::deleted;
 use crate::descriptors;
-use crate::http::{self, Api};
+use crate::http::{self, Api, Telemetry};
 use crate::limits;
 use crate::listener;
 use crate::machine::SetPolicy;
@@ -29,6 +29,7 @@ use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings, Stores};
 use crate::storage::{LogStore, Restoring, Snapshots, StateOptions, StateStore};
 use crate::tls::{self, Clients, Contents, Peers, Watched};
+use crate::trace::{Exporter, Tracer};
 
 /// How long a stopping node tries to give leadership away.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -63,6 +64,9 @@ pub enum ServeError {
         /// Why.
         source: tls::Error,
     },
+    /// Spans cannot be exported.
+    #[error("[telemetry]: {0}")]
+    Telemetry(String),
     /// A listener could not be bound.
     #[error("cannot listen for {whom} on {address}: {source}")]
     Listen {
@@ -102,7 +106,7 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Checked { bindings, policies, secrets } = Checked::of(&settings)?;
+    let Checked { bindings, policies, secrets, tracer, exporter } = Checked::of(&settings)?;
     let gone = bindings.gone().to_vec();
     let connections_max = descriptors::raise();
     // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
@@ -148,13 +152,18 @@ pub async fn run(
     let api = Api::new(proposals.proposer, node.clone(), bindings, certificates, operators);
     let guard = api.guard.clone();
     background.spawn(async move { guard.watch().await });
+    let telemetry = Telemetry { tracer, slow_request: settings.telemetry.slow_request() };
+    let mut exporting = tokio::task::JoinSet::new();
+    if let Some(exporter) = exporter {
+        exporting.spawn(exporter.run());
+    }
     let (stop, stopping) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {
         let shutdown = async {
             // Dropped or sent: both mean that it is time.
             let _ = stopping.await;
         };
-        http::serve(clients, secrets.clients, connections_max, api, shutdown).await;
+        http::serve(clients, secrets.clients, connections_max, api, telemetry, shutdown).await;
     });
     tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
 
@@ -192,6 +201,8 @@ pub async fn run(
     if let Err(error) = serving.await {
         tracing::error!(%error, "the client listener failed");
     }
+    // Whoever made spans is gone: what is left of them may still go.
+    let _ = timeout(limits::SPANS_FLUSH_TIMEOUT, exporting.join_next()).await;
     joined.abort();
     background.shutdown().await;
     let flushed = node.shutdown().await;
@@ -217,6 +228,8 @@ struct Checked {
     bindings: Bindings,
     policies: Vec<SetPolicy>,
     secrets: Secrets,
+    tracer: Tracer,
+    exporter: Option<Exporter>,
 }
 
 impl Checked {
@@ -225,7 +238,12 @@ impl Checked {
         check_exposed(settings)?;
         let policies = settings.seeds(&bindings)?;
         let secrets = Secrets::load(settings)?;
-        Ok(Self { bindings, policies, secrets })
+        let traces = settings.traces().map_err(ServeError::Telemetry)?;
+        let (tracer, exporter) = match traces {
+            Some((tracer, exporter)) => (tracer, Some(exporter)),
+            None => (Tracer::default(), None),
+        };
+        Ok(Self { bindings, policies, secrets, tracer, exporter })
     }
 }
 

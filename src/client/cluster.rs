@@ -333,10 +333,14 @@ fn transport(error: reqwest::Error) -> Fault {
 fn problem(status: StatusCode, body: &[u8]) -> Fault {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let code = problem["code"].as_str().unwrap_or_default();
-    let why = match problem["detail"].as_str() {
+    let mut why = match problem["detail"].as_str() {
         Some(detail) => format!("{status}: {} [{}]", plain(detail), plain(code)),
         None => status.to_string(),
     };
+    // The node's log has a line of it; what was wrong with a request says its detail.
+    if let (true, Some(id)) = (status.is_server_error(), problem["requestId"].as_str()) {
+        why.push_str(&format!(" (request {})", plain(id)));
+    }
     match (status, code) {
         (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -363,6 +367,10 @@ mod tests {
         assert!(matches!(fault, Fault::Unchanged(_)));
         let full = br#"{"code":"insufficient_storage"}"#;
         assert!(matches!(problem(StatusCode::INSUFFICIENT_STORAGE, full), Fault::Unchanged(_)));
+        let told = br#"{"code":"internal","detail":"none","requestId":"r-1"}"#;
+        let fault = problem(StatusCode::INTERNAL_SERVER_ERROR, told);
+        let said = "500 Internal Server Error: none [internal] (request r-1)";
+        assert_eq!(fault, Fault::Unknown(said.into()));
         let hostile = problem(StatusCode::BAD_REQUEST, br#"{"code":"c","detail":"\u001b[2J"}"#);
         assert_eq!(hostile, Fault::Rejected("400 Bad Request: \\u{1b}[2J [c]".into()));
         for body in [&br#"{"code":"unknown_outcome"}"#[..], b"", b"<html>"] {

@@ -43,6 +43,7 @@ enum Kind {
     Number,
     Bytes,
     Milliseconds,
+    Ratio,
     Span,
     Switch,
 }
@@ -209,6 +210,20 @@ pub const TABLES: &[Table] = &[
             "The hashes of operators' tokens, as `tallykeep tokens operator` prints them. Such a token may do everything, and works before there are others and without a leader.",
             |of, _| Some(Value::Array(of.auth.as_ref()?.operator_sha256.iter().map(|hash| Value::String(hex::encode(hash))).collect()))),
     ], about: "Where the table is, clients need API tokens, which `tallykeep tokens` makes; the same on all nodes. Without it a node listens for clients on loopback alone." },
+    Table { name: "telemetry", is_list: false, count: |_| 1, settings: &[
+        setting("endpoint", Kind::Text, Default::Said("spans are not exported"), Bounds::Said("`http://…` or `https://…`, without a password"),
+            "The base URL of an OpenTelemetry collector, such as `http://127.0.0.1:4318`: spans of requests go to `/v1/traces` below it, as OTLP's JSON over HTTP.",
+            |of, _| of.telemetry.endpoint.as_deref().and_then(text)),
+        setting("ca", Kind::Path, Default::Said("the CAs of the system"), Bounds::Any,
+            "The CAs of a collector at `https://…`.",
+            |of, _| of.telemetry.ca.as_ref().and_then(|path| text(&path.to_string_lossy()))),
+        setting("sampling_ratio", Kind::Ratio, Default::InForce, Bounds::Said("0 to 1"),
+            "The part of the requests that have a span. Where a client sends `traceparent`, its word counts instead: all that it sampled have one, and none of the others.",
+            |of, _| Some(Value::Float(of.telemetry.sampling_ratio))),
+        setting("slow_request", Kind::Span, Default::InForce, Bounds::Spans(limits::SLOW_REQUEST_MS_MIN, limits::SLOW_REQUEST_MS_MAX),
+            "From which duration on the node's log has a line for a request.",
+            |of, _| text(&span(of.telemetry.slow_request_ms))),
+    ], about: "What a node tells of requests, beside its [metrics](metrics.md): lines in its log, and spans for a collector." },
 ];
 
 impl Settings {
@@ -275,6 +290,7 @@ impl Kind {
             Kind::Number => "number",
             Kind::Bytes => "number, bytes",
             Kind::Milliseconds => "number, ms",
+            Kind::Ratio => "number, as `0.01`",
             Kind::Span => "span, as `\"90m\"`",
             Kind::Switch => "`true` or `false`",
         }

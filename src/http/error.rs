@@ -13,6 +13,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::request_id::{self, RequestId};
 use super::{Api, objects};
 use crate::error::{Error, Kind};
 use crate::limits;
@@ -48,10 +49,21 @@ struct Problem<'a> {
     detail: &'a str,
     code: &'a str,
     error: &'a str,
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
-/// The JSON of a problem.
-fn problem(status: StatusCode, code: &str, detail: &str) -> Vec<u8> {
+/// What went wrong, kept with an answer for the node's log.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    /// As the problem has it.
+    pub(super) code: &'static str,
+    /// Of a fault inside, what it was.
+    pub(super) fault: Option<String>,
+}
+
+/// The JSON of a problem, of the whole request of this id or of a part of one.
+fn problem(status: StatusCode, code: &str, detail: &str, of: Option<&RequestId>) -> Vec<u8> {
     let title = status.canonical_reason().expect("every status used here has a phrase");
     let problem = Problem {
         r#type: "about:blank",
@@ -60,12 +72,15 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> Vec<u8> {
         detail,
         code,
         error: title,
+        request_id: of.map(RequestId::text),
     };
     serde_json::to_vec(&problem).expect("strings and numbers are JSON")
 }
 
-fn respond(status: StatusCode, code: &str, detail: &str) -> Response {
-    let mut response = Response::new(Body::from(problem(status, code, detail)));
+fn respond(status: StatusCode, code: &'static str, detail: &str) -> Response {
+    let body = problem(status, code, detail, request_id::current().as_ref());
+    let mut response = Response::new(Body::from(body));
+    response.extensions_mut().insert(Cause { code, fault: None });
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -80,10 +95,11 @@ fn respond(status: StatusCode, code: &str, detail: &str) -> Response {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if self.kind == Kind::Internal {
-            tracing::error!(code = self.code, "a request failed: {}", self.message);
-        }
         let mut response = respond(status(self.kind), self.code, &self.message);
+        if self.kind == Kind::Internal {
+            let cause = Cause { code: self.code, fault: Some(self.message) };
+            response.extensions_mut().insert(cause);
+        }
         if self.code == BODY_TOO_LARGE {
             // What is left of the body may still be on its way.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -95,9 +111,16 @@ impl IntoResponse for Error {
 /// The problem of one item of a batch.
 pub(super) fn of_item(error: &Error) -> Vec<u8> {
     if error.kind == Kind::Internal {
-        tracing::error!(code = error.code, "an item of a batch failed: {}", error.message);
+        let id = request_id::current();
+        let request_id = id.as_ref().map(RequestId::text);
+        tracing::error!(
+            code = error.code,
+            request_id,
+            "an item of a batch failed: {}",
+            error.message
+        );
     }
-    problem(status(error.kind), error.code, &error.message)
+    problem(status(error.kind), error.code, &error.message, None)
 }
 
 /// The answer to a path that no route has.
@@ -118,22 +141,25 @@ pub(super) async fn no_method(State(api): State<Arc<Api>>, method: Method, uri: 
 /// The answer, on the wire, to a connection that is one too many. There is no request yet that a
 /// router could answer.
 pub(super) fn too_many_connections() -> Vec<u8> {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    let body = problem(status, "overloaded", "this node has as many connections as it takes");
-    on_the_wire(status, &format!("{RETRY_AFTER}: {RETRY_AFTER_SECONDS}\r\n"), body)
+    let (status, id) = (StatusCode::SERVICE_UNAVAILABLE, RequestId::new());
+    let detail = "this node has as many connections as it takes";
+    let body = problem(status, "overloaded", detail, Some(&id));
+    on_the_wire(status, &format!("{RETRY_AFTER}: {RETRY_AFTER_SECONDS}\r\n"), &id, body)
 }
 
 /// The answer, on the wire, to a connection that begins in the clear where TLS is spoken.
 pub(super) fn not_tls() -> Vec<u8> {
-    let status = StatusCode::BAD_REQUEST;
+    let (status, id) = (StatusCode::BAD_REQUEST, RequestId::new());
     let detail = "this node speaks TLS here: its URL begins with https://";
-    on_the_wire(status, "", problem(status, "not_tls", detail))
+    on_the_wire(status, "", &id, problem(status, "not_tls", detail, Some(&id)))
 }
 
-fn on_the_wire(status: StatusCode, headers: &str, body: Vec<u8>) -> Vec<u8> {
+fn on_the_wire(status: StatusCode, headers: &str, id: &RequestId, body: Vec<u8>) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\n{CONTENT_TYPE}: application/problem+json\r\n{headers}\
-         connection: close\r\ncontent-length: {}\r\n\r\n",
+         {}: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        request_id::HEADER,
+        id.text(),
         body.len(),
     );
     [head.into_bytes(), body].concat()

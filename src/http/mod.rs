@@ -17,6 +17,7 @@ mod export;
 pub(crate) mod idempotency;
 mod import;
 mod inspect;
+mod journal;
 pub(crate) mod json;
 mod limiters;
 mod linger;
@@ -25,6 +26,7 @@ pub(crate) mod objects;
 mod openapi;
 pub(crate) mod parameters;
 mod policies;
+mod request_id;
 mod serve;
 mod stream;
 mod tagged;
@@ -58,6 +60,7 @@ pub use auth::Guard;
 use openapi::{Routes, admin as described, inspected, operations};
 pub use serve::serve;
 use tail::Tail;
+pub use traffic::Telemetry;
 
 /// What the routes need.
 pub struct Api {

@@ -41,7 +41,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::traffic::Traffic;
+use super::traffic::{Telemetry, Traffic};
 use super::{Api, Guard, error, linger, router, unread};
 use crate::limits;
 use crate::metrics::counted;
@@ -61,6 +61,7 @@ pub async fn serve(
     tls: Option<Arc<Clients>>,
     connections_max: usize,
     api: Arc<Api>,
+    telemetry: Telemetry,
     shutdown: impl Future<Output = ()>,
 ) {
     let bounds = Bounds {
@@ -68,7 +69,8 @@ pub async fn serve(
         handshake: limits::CLIENT_HANDSHAKE_TIMEOUT,
         first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
     };
-    let (traffic, guard) = (Traffic::new(&api.bindings, api.tail.clone()), api.guard.clone());
+    let traffic = Traffic::new(&api.bindings, api.tail.clone(), telemetry);
+    let guard = api.guard.clone();
     serve_within(bounds, listener, tls, router(api), traffic, Some(guard), shutdown).await;
 }
 
@@ -318,9 +320,10 @@ impl Server {
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
             let underway = self.traffic.begin(&request);
+            let (id, traced) = (underway.id().clone(), underway.traced());
             let admitted = match &self.guard {
                 Some(guard) => {
-                    guard.admit(request.method(), request.uri(), request.headers(), from)
+                    guard.admit(request.method(), request.uri(), request.headers(), from, &id)
                 }
                 None => Ok(None),
             };
@@ -334,12 +337,16 @@ impl Server {
             // It does nothing until it is polled.
             let response = self.service.call(request);
             let server = Arc::clone(self);
-            async move {
-                let mut response = match admitted {
-                    Ok(None) => response.await?,
-                    // Rare, and large where it would be a part of every request's future.
-                    Ok(Some(action)) => Box::pin(action.around(response)).await?,
-                    Err(error) => {
+            id.scope(async move {
+                let mut response = match (admitted, traced) {
+                    (Ok(None), None) => response.await?,
+                    // Rare, and large where they would be a part of every request's future.
+                    (Ok(Some(action)), None) => Box::pin(action.around(response)).await?,
+                    (Ok(None), Some(traced)) => Box::pin(traced.scope(response)).await?,
+                    (Ok(Some(action)), Some(traced)) => {
+                        Box::pin(traced.scope(action.around(response))).await?
+                    }
+                    (Err(error), _) => {
                         drop(response);
                         error.into_response()
                     }
@@ -352,7 +359,7 @@ impl Server {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
         let ended = async {
@@ -416,6 +423,7 @@ mod tests {
     use super::super::tail::Tail;
     use super::*;
     use crate::bindings::Bindings;
+    use crate::trace::Tracer;
 
     const ASK: &[u8] = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n";
     const ASK_SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -467,7 +475,8 @@ mod tests {
             .route("/now", get(|| async { "now" }))
             .route("/slow", get(slow))
             .route("/broken", get(broken));
-        let traffic = Traffic::new(&Bindings::default_for("test"), Tail::new(1, || 0));
+        let telemetry = Telemetry { tracer: Tracer::default(), slow_request: LONG };
+        let traffic = Traffic::new(&Bindings::default_for("test"), Tail::new(1, || 0), telemetry);
         let server = tokio::spawn(serve_within(
             bounds,
             listener,

@@ -60,6 +60,9 @@ metrics! {
             "Clients that follow this node's requests.");
         tail_dropped: IntCounter = counter("tallykeep_tail_dropped_total",
             "Requests that somebody who watches was not told of, having been too slow.");
+        spans: IntCounterVec = counters("tallykeep_spans_total",
+            "Spans for the collector, by what came of them: exported, dropped for want of room, or failed.",
+            &["outcome"]);
         checks: IntCounterVec = counters("tallykeep_checks_total",
             "Checks that clients of this node had decided: admitted, refused by an entry of the log, or refused by a read.",
             &["outcome"]);

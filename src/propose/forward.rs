@@ -120,6 +120,15 @@ impl Forwarder {
         }
     }
 
+    /// Who leads, as far as this node knows.
+    pub(super) fn leader(&self) -> Option<u64> {
+        match self.node.leadership() {
+            Leadership::Here { .. } => Some(self.node.id()),
+            Leadership::There(leader) => Some(leader),
+            Leadership::Nowhere => None,
+        }
+    }
+
     async fn attempt(&self, leadership: Leadership, group: Group<Request>) -> Attempt {
         let answer = async {
             match leadership {

@@ -63,6 +63,9 @@ fn still_wanted(group: Vec<Pending>) -> Vec<Pending> {
     let mut wanted = Vec::with_capacity(group.len());
     for pending in group {
         waited.observe(now.duration_since(pending.since).as_secs_f64());
+        if let Some(traced) = &pending.traced {
+            traced.part("queue", pending.since.into_std(), now.into_std(), None);
+        }
         if pending.reply.is_closed() {
             continue;
         }
@@ -77,16 +80,27 @@ fn still_wanted(group: Vec<Pending>) -> Vec<Pending> {
 }
 
 async fn deliver(forwarder: &mut Forwarder, group: Vec<Pending>) {
-    let mut deadline = Instant::now();
+    let began = Instant::now();
+    let mut deadline = began;
     let mut requests = Vec::<Request>::with_capacity(group.len());
     let mut replies = Vec::with_capacity(group.len());
+    let mut traced = Vec::new();
     for pending in group {
         deadline = deadline.max(pending.deadline);
         requests.push(pending.request);
         replies.push(pending.reply);
+        traced.extend(pending.traced);
+    }
+    let delivered = forwarder.deliver(Arc::new(requests), deadline).await;
+    if !traced.is_empty() {
+        // Before its reply: with that a request may end.
+        let (ended, leader) = (Instant::now(), forwarder.leader());
+        for traced in traced {
+            traced.part("commit", began.into_std(), ended.into_std(), leader);
+        }
     }
     // A reply whose receiver is gone belongs to a client that went away: nothing to tell.
-    match forwarder.deliver(Arc::new(requests), deadline).await {
+    match delivered {
         Ok(outcomes) if outcomes.len() == replies.len() => {
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 let _ = reply.send(Ok(outcome));

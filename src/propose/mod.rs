@@ -50,6 +50,7 @@ use crate::machine::{
     VERSION_CHANGES, VERSION_POLICIES, import,
 };
 use crate::raft::Node;
+use crate::trace::{self, Traced};
 
 /// Between two looks whether commands of a later version are held back.
 const VERSION_LOOK: Duration = Duration::from_millis(50);
@@ -63,6 +64,8 @@ struct Pending {
     since: Instant,
     /// Until when its outcome is tried for. It is answered then.
     deadline: Instant,
+    /// The span of the client's request, if it is sampled.
+    traced: Option<Traced>,
 }
 
 /// A cheap handle through which a node's clients change state.
@@ -280,7 +283,9 @@ impl Proposer {
         } else {
             let since = Instant::now();
             let deadline = deadline - limits::ANSWER_MARGIN;
-            self.queue.try_send(Pending { request, bytes, reply, since, deadline }).map_err(|_| ())
+            let traced = trace::current();
+            let pending = Pending { request, bytes, reply, since, deadline, traced };
+            self.queue.try_send(pending).map_err(|_| ())
         };
         if sent.is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -22,6 +22,7 @@ use crate::machine::{
     limiter, policy,
 };
 use crate::raft::Node;
+use crate::trace;
 
 /// A check, by where its limit comes from.
 pub enum AnyCheck {
@@ -103,7 +104,7 @@ impl Refusals {
         if !self.guesses.is_refused(guess) {
             return Ok(None);
         }
-        let now_ms = self.node.reads().barrier(deadline).await?;
+        let now_ms = trace::timed("read", self.node.reads().barrier(deadline)).await?;
         let internal = |error: io::Error| Error::internal(error.to_string());
         let state = self.node.state();
         let decision = check.refusal(state, now_ms).map_err(internal)?;

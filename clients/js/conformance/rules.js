@@ -23,9 +23,9 @@ const textOf = (tree) => (tree?.text?.startsWith('"') ? JSON.parse(tree.text) : 
 function isProblem({ status, headers, body }, wanted, code, method) {
   if (status !== wanted || headers["content-type"] !== "application/problem+json") return false;
   if (method === "HEAD") return body === "";
-  if (!(body instanceof Members) || body.names.join() !== "type,title,status,detail,code,error") return false;
+  if (!(body instanceof Members) || body.names.join() !== "type,title,status,detail,code,error,requestId") return false;
   const is = (name, value) => textOf(body.get(name)) === value;
-  return is("code", code) && is("type", "about:blank") && body.get("status").text === `${wanted}` && is("error", textOf(body.get("title")));
+  return is("code", code) && is("type", "about:blank") && body.get("status").text === `${wanted}` && is("error", textOf(body.get("title"))) && is("requestId", headers["x-request-id"]);
 }
 
 /** The original answered with one of `statuses`, and we refuse calls with these tags. */
@@ -69,6 +69,7 @@ const OTHER_METHOD = "other method";
 export const RULES = [
   // Beside the answer.
   further(at(ALL, "`Date` header"), "date"),
+  further(at(ALL, "`X-Request-Id` header"), "x-request-id", /^[0-9a-f]{32}$/),
   further(at(CHECK, "headers"), "x-ratelimit-limit", /^\d+$/),
   further(at(CHECK, "`Retry-After` on a 429"), "retry-after", /^as retryAfter$/),
   further(at(EXPORT, "`Content-Disposition`"), "content-disposition", /^attachment; filename="audit-log\.(json|ndjson)"$/),

@@ -124,7 +124,9 @@ async function refusal(node: Node, answer: Response): Promise<Attempt> {
   const { status } = answer;
   const text = answer.body === null ? "" : await problemText(answer.body);
   const { detail, code } = problem(text);
-  const said = `${status}: ${detail ?? answer.statusText}`;
+  // The node's log has a line with it.
+  const id = answer.headers.get("x-request-id");
+  const said = `${status}: ${detail ?? answer.statusText}${id === null ? "" : ` (request ${id})`}`;
   const error = new TallykeepError(`tallykeep at ${node.endpoint} answered ${said}`, {
     status,
     ...(code === undefined ? {} : { code }),

@@ -107,14 +107,19 @@ test("an answer that was altered is reported: of a log and a query", async (t) =
 });
 
 test("a row excuses no other answer than its own", async () => {
-  const problem = (status, code) =>
-    json(status, { type: "about:blank", title: "Bad Request", status, detail: "x", code, error: "Bad Request" }, { "content-type": "application/problem+json" });
+  const problem = (status, code, requestId = "0".repeat(32)) =>
+    json(
+      status,
+      { type: "about:blank", title: "Bad Request", status, detail: "x", code, error: "Bad Request", requestId },
+      { "content-type": "application/problem+json", "x-request-id": "0".repeat(32) },
+    );
   const bad = (tag) => [post(limiter("a"), "/check", "{}", { tag })];
   const taken = json(200, { allowed: true, remaining: null, resetTime: 1 });
   const count = async (...given) => (await differences(...given)).length;
   assert.equal(await count(bad("requests missing"), [taken], [problem(400, "invalid_field")]), 0);
   assert.ok((await count(bad("requests missing"), [taken], [problem(400, "malformed_json")])) > 0);
   assert.ok((await count(bad("requests missing"), [taken], [problem(500, "invalid_field")])) > 0);
+  assert.ok((await count(bad("requests missing"), [taken], [problem(400, "invalid_field", "another")])) > 0);
   assert.ok((await count(bad("requests missing"), [json(500, {})], [problem(400, "invalid_field")])) > 0);
   assert.ok((await count(bad("twice"), [taken], [problem(400, "invalid_field")])) > 0);
   assert.ok((await count(bad(undefined), [taken], [problem(400, "invalid_field")])) > 0);

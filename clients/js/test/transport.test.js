@@ -208,10 +208,11 @@ test("a 503 is asked of the other nodes, and of the same one after its Retry-Aft
 test("a Retry-After beyond the deadline is not waited for", async (t) => {
   const later = new Date(Date.now() + 3_600_000).toUTCString();
   for (const retryAfter of ["3600", later]) {
-    const node = await fakeNode(t, (_, response) => problem(response, 503, "overloaded", { "Retry-After": retryAfter }));
+    const headers = { "Retry-After": retryAfter, "X-Request-Id": "r-1" };
+    const node = await fakeNode(t, (_, response) => problem(response, 503, "overloaded", headers));
     const stub = stubOn(t, [node.endpoint], { timeoutMs: 60_000 });
     await assert.rejects(stub.fetch("https://any/check", CHECK), (error) => {
-      assert.equal(error.message, `tallykeep at ${node.endpoint} answered 503: detail of overloaded`);
+      assert.equal(error.message, `tallykeep at ${node.endpoint} answered 503: detail of overloaded (request r-1)`);
       assert.deepEqual([error.status, error.code], [503, "overloaded"]);
       assert.deepEqual([error.retryable, error.overloaded, error.remote], [true, true, true]);
       return true;

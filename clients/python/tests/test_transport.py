@@ -155,14 +155,16 @@ def test_a_503_is_asked_again_after_its_retry_after(connect: Connect, nodes: Nod
 def test_a_retry_after_beyond_the_deadline_is_not_waited_for(
     connect: Connect, nodes: Nodes
 ) -> None:
-    (node,) = nodes(lambda reply, _: reply.problem(503, "overloaded", {"Retry-After": "3600"}))
+    headers = {"Retry-After": "3600", "X-Request-Id": "r-1"}
+    (node,) = nodes(lambda reply, _: reply.problem(503, "overloaded", headers))
     client = connect([node.endpoint], timeout_s=60)
     began_s = time.monotonic()
     with pytest.raises(ServerError) as caught:
         client.log("t", "a")
     assert time.monotonic() - began_s < 30
     error = caught.value
-    assert str(error) == f"tallykeep at {node.endpoint} answered 503: detail of overloaded"
+    said = f"tallykeep at {node.endpoint} answered 503: detail of overloaded (request r-1)"
+    assert str(error) == said
     assert (error.status, error.code, error.retryable, error.overloaded) == (
         *(503, "overloaded"),
         *(True, True),

@@ -64,6 +64,8 @@ pub(crate) struct Answer {
     /// In the place of the body, if that is the caller's to read.
     pub(crate) stream: Option<reqwest::Response>,
     retry_after: Option<Duration>,
+    /// As the node calls it: its log has a line of each request that failed there.
+    request_id: Option<String>,
 }
 
 struct Node {
@@ -252,8 +254,11 @@ impl Calls {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| retry_after(value, SystemTime::now()));
+        let request_id = response.headers().get("x-request-id");
+        let request_id = request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
         if request.is_streamed && status == 200 {
-            return Ok(Answer { status, body: Bytes::new(), stream: Some(response), retry_after });
+            let (body, stream) = (Bytes::new(), Some(response));
+            return Ok(Answer { status, body, stream, retry_after, request_id });
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await? {
@@ -262,7 +267,7 @@ impl Calls {
                 break;
             }
         }
-        Ok(Answer { status, body: body.freeze(), stream: None, retry_after })
+        Ok(Answer { status, body: body.freeze(), stream: None, retry_after, request_id })
     }
 
     fn late(&self) -> Error {
@@ -283,7 +288,11 @@ fn ttl_s(timeout: Duration) -> u64 {
 fn refusal(node: &Node, answer: &Answer) -> Failure {
     let status = answer.status;
     let (detail, code) = problem(answer);
-    let message = format!("tallykeep at {} answered {status}: {detail}", node.endpoint);
+    let mut message = format!("tallykeep at {} answered {status}: {detail}", node.endpoint);
+    if let Some(id) = &answer.request_id {
+        // The node's log has a line with it.
+        message.push_str(&format!(" (request {id})"));
+    }
     let is_elsewhere = ELSEWHERE_STATUSES.contains(&status);
     let error = Error::new(ErrorKind::Server, message)
         .with_answer(status, code)

@@ -29,6 +29,7 @@ const FULL: &str = r#"
     tls.peers = { ca = "/c", certificate = "/p", key = "/k" }
     tls.clients = { certificate = "/p", key = "/k" }
     auth.operator_sha256 = ["00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"]
+    telemetry = { endpoint = "http://collector:4318", ca = "/c", sampling_ratio = 0.5, slow_request = "5s" }
 "#;
 
 fn parse(text: &str) -> Result<Settings, String> {

@@ -11,11 +11,11 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
 use super::record::Record;
 use super::table::Bearer;
 use crate::error::{Error, Kind};
+use crate::http::request_id::RequestId;
 use crate::limits;
 
 /// What a route tells of a request beside its path: put into the response's extensions.
@@ -49,6 +49,7 @@ pub(in crate::http) struct Action {
 impl Action {
     pub(super) fn new(
         record: Arc<Record>,
+        id: &RequestId,
         method: &Method,
         uri: &Uri,
         source: IpAddr,
@@ -62,7 +63,7 @@ impl Action {
             subject.chars().filter(is_word).take(limits::NAME_BYTES_MAX / 2).collect();
         // `policies.put`: few, so that it can be searched for.
         let action = format!("{subject}.{}", method.as_str().to_ascii_lowercase());
-        let mut details = json!({"request": Uuid::now_v7().to_string(), "target": target});
+        let mut details = json!({"request": id.text(), "target": target});
         let mut entry = json!({"type": "admin", "action": action, "ip": source});
         if let Some(Bearer { id, token }) = bearer {
             entry["userId"] = json!(id);

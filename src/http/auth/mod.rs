@@ -22,6 +22,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use tokio::time::{Instant, sleep};
 
 use super::objects::{self, Which};
+use super::request_id::RequestId;
 use crate::bindings::{Binding, Bindings};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
@@ -120,7 +121,7 @@ impl Guard {
         }
     }
 
-    /// Whether a request may pass; gives the action that it is, if it is to be recorded.
+    /// Whether a request may pass, whose id is `id`; gives the action that it is, if it is to be recorded.
     ///
     /// # Errors
     /// [`Kind::Unauthenticated`], [`Kind::Forbidden`]; [`Kind::Unavailable`] of a node that has just started.
@@ -130,6 +131,7 @@ impl Guard {
         uri: &Uri,
         headers: &HeaderMap,
         source: IpAddr,
+        id: &RequestId,
     ) -> Result<Option<Box<Action>>> {
         let path = uri.path();
         let bearer = match &self.table {
@@ -140,7 +142,7 @@ impl Guard {
             return Ok(None);
         }
         let record = self.record.clone();
-        Ok(Some(Box::new(Action::new(record, method, uri, source, bearer.as_deref()))))
+        Ok(Some(Box::new(Action::new(record, id, method, uri, source, bearer.as_deref()))))
     }
 
     fn bearer(
@@ -259,7 +261,8 @@ mod tests {
             headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         }
         let uri: Uri = path.parse().unwrap();
-        guard.admit(&method, &uri, &headers, SOURCE).err().map(|error| error.code)
+        let id = RequestId::new();
+        guard.admit(&method, &uri, &headers, SOURCE, &id).err().map(|error| error.code)
     }
 
     #[tokio::test]
@@ -292,7 +295,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let guard = guard(dir.path(), None).await;
         let admit = |method: Method, path: &str| {
-            guard.admit(&method, &path.parse().unwrap(), &HeaderMap::new(), SOURCE).unwrap()
+            let (uri, id) = (path.parse().unwrap(), RequestId::new());
+            guard.admit(&method, &uri, &HeaderMap::new(), SOURCE, &id).unwrap()
         };
         assert!(admit(Method::POST, "/check").is_none());
         assert!(admit(Method::GET, "/admin/cluster").is_none());

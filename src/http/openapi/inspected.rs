@@ -154,7 +154,8 @@ pub(in crate::http) fn tail(names: &Names) -> Description {
         "event: request\ndata: {\"time\":1795442144218,\"node\":1,\
         \"method\":\"POST\",\"endpoint\":\"/check\",\"binding\":\"RATE_LIMITER\",\
         \"class\":\"RateLimiter\",\"name\":\"wix:u\",\"id\":null,\"identifier\":\"u\",\
-        \"status\":429,\"durationMs\":0.9}\n\n"
+        \"status\":429,\"durationMs\":0.9,\
+        \"requestId\":\"5b0c9a5d1d6b4f3f8a1e2c3d4b5a6978\"}\n\n"
     );
     let answer = of("text/event-stream", "Events.", string("Events.").into(), example);
     about(None, "tail", ok(operation, answer))

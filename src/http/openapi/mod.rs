@@ -44,7 +44,8 @@ const INTRODUCTION: &str = "Exact rate limits and an audit log on machines of yo
     takes every request. A 200 means: fsynced on a majority of the nodes.\n\nBodies are JSON whatever \
     their `Content-Type` says. Errors are problems (RFC 9457); programs compare their `code`. A 4xx has \
     changed nothing, and nor has a 5xx but for `unknown_outcome` and `internal`. A method that a route \
-    does not take is answered 405 `method_not_allowed`. JSON Schema counts a string's characters where \
+    does not take is answered 405 `method_not_allowed`. Every answer has an `X-Request-Id`: the request's own if \
+    it has one of 1 to 128 visible characters of ASCII, a new one otherwise. JSON Schema counts a string's characters where \
     the server counts its bytes in UTF-8, and takes `1.0` for an integer, which the server does not.";
 
 /// The routes, each with its description.

@@ -96,6 +96,7 @@ fn problem_of(status: u16) -> ResponseBuilder {
     let example = json!({
         "type": "about:blank", "title": title, "status": status,
         "detail": first.meaning.replace('`', ""), "code": first.word, "error": title,
+        "requestId": "5b0c9a5d1d6b4f3f8a1e2c3d4b5a6978",
     });
     let description = format!("{title}\n\n{}", told.join("\n"));
     let problem = of("application/problem+json", &description, schema.into(), example);

@@ -108,6 +108,6 @@ fn problem() -> ObjectBuilder {
             ("code", one_of_values(Type::String, codes).into()),
             ("error", string("As `title`.").into()),
         ],
-        [],
+        [("requestId", string("As `X-Request-Id`. Not of an item of a batch.").into())],
     )
 }

@@ -131,6 +131,7 @@ mod tests {
             identifier: None,
             status,
             duration_ms: 0.1,
+            request_id: "r".into(),
         }
     }
 

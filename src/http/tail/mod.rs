@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::objects::percent_decode;
+use super::request_id::RequestId;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::machine::ObjectRef;
@@ -60,6 +61,7 @@ pub(super) struct Event {
     status: u16,
     /// From the request's head to that of the answer, to the µs.
     duration_ms: f64,
+    request_id: String,
 }
 
 /// A request under way while somebody watches.
@@ -120,12 +122,13 @@ impl Tail {
             .then(|| Subject { name: object.name.clone(), identifier: Some(identifier.to_owned()) })
     }
 
-    /// Tells of the answer to a request, which is of this binding, class and endpoint.
+    /// Tells of the answer to a request of this id, which is of this binding, class and endpoint.
     pub(super) fn answered(
         &self,
         seen: Seen,
         labels: [&str; 3],
         elapsed: Duration,
+        request_id: &RequestId,
         response: &mut Response,
     ) {
         let Seen { method, path } = seen;
@@ -150,6 +153,7 @@ impl Tail {
             identifier,
             status: response.status().as_u16(),
             duration_ms: elapsed.as_micros() as f64 / 1000.0,
+            request_id: request_id.text().to_owned(),
         };
         // The last who watched may have gone.
         let _ = self.shared.events.send(Arc::new(event));
@@ -211,19 +215,22 @@ mod tests {
         let labels = ["B", "RateLimiter", "/check"];
         let seen = tail.see(&request("/do/B/name/w%2Fx/check")).unwrap();
         let took = Duration::from_micros(1_500);
-        tail.answered(seen, labels, took, &mut Response::new(Body::empty()));
+        let id = RequestId::new();
+        tail.answered(seen, labels, took, &id, &mut Response::new(Body::empty()));
         let object = crate::machine::Namespace::new("a").object("wix:u");
         let mut response = about(tail.subject(&object, "u"), Response::new(Body::empty()));
         *response.status_mut() = axum::http::StatusCode::TOO_MANY_REQUESTS;
-        tail.answered(tail.see(&request("/check")).unwrap(), labels, took, &mut response);
+        tail.answered(tail.see(&request("/check")).unwrap(), labels, took, &id, &mut response);
         tail.answered(
             tail.see(&request("/admin/x")).unwrap(),
             ["", "", "/admin"],
             took,
+            &id,
             &mut Response::new(Body::empty()),
         );
         let mut told = || {
             let event = watcher.events.try_recv().unwrap();
+            assert_eq!(event.request_id, id.text());
             (event.name.clone(), event.identifier.clone(), event.binding.clone(), event.status)
         };
         let text = |text: &str| Some(text.to_owned());

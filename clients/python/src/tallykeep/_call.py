@@ -254,8 +254,11 @@ class Calls:
         """What a 5xx means for the call."""
         status = answer.status
         detail, code = problem(answer)
+        # The node's log has a line with it.
+        request_id = answer.headers.get("x-request-id")
+        which = "" if request_id is None else f" (request {request_id})"
         error = ServerError(
-            f"tallykeep at {node.endpoint} answered {status}: {detail}",
+            f"tallykeep at {node.endpoint} answered {status}: {detail}{which}",
             status=status,
             code=code,
             retryable=status == 503 or status in ELSEWHERE_STATUSES,

@@ -164,14 +164,14 @@ async fn a_503_is_asked_of_the_others_and_of_the_same_node_after_its_retry_after
 #[tokio::test]
 async fn a_retry_after_beyond_the_deadline_is_not_waited_for() {
     for later in ["3600", "Fri, 31 Dec 2100 00:00:00 GMT"] {
-        let headers = format!("retry-after: {later}\r\n");
+        let headers = format!("retry-after: {later}\r\nx-request-id: r-1\r\n");
         let busy = node(move |_, _| problem(503, "overloaded", &headers)).await;
         let client = client(&[&busy.endpoint], LONG);
         let began = Instant::now();
         let error = client.log(&NewEntry::new("t", "a")).await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(30));
-        let message = format!("tallykeep at {} answered 503: detail of overloaded", busy.endpoint);
-        assert_eq!(error.to_string(), message);
+        let said = "answered 503: detail of overloaded (request r-1)";
+        assert_eq!(error.to_string(), format!("tallykeep at {} {said}", busy.endpoint));
         assert_eq!((error.status(), error.code()), (Some(503), Some("overloaded")));
         assert!(error.is_retryable() && error.is_overloaded());
         assert_eq!(busy.requests().len(), 1);
