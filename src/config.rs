@@ -78,6 +78,9 @@ pub struct Settings {
     /// The certificates of the two listeners; one that has none is not encrypted.
     #[serde(default)]
     pub tls: TlsSettings,
+    /// Connections that clients of one address may have; as many as all together, if it is not set.
+    #[serde(default)]
+    pub connections_per_address_max: Option<usize>,
     /// Clients need API tokens if this is there.
     #[serde(default)]
     pub auth: Option<AuthSettings>,
@@ -203,6 +206,7 @@ impl Settings {
             raft: RaftSettings::default(),
             storage: StorageSettings::default(),
             tls: TlsSettings::default(),
+            connections_per_address_max: None,
             auth: None,
             telemetry: TelemetrySettings::default(),
             insecure: false,
@@ -287,6 +291,11 @@ impl Settings {
         self.raft.validate()?;
         self.storage.validate()?;
         self.tls.validate(&self.cluster)?;
+        let most = limits::CLIENT_CONNECTIONS_MAX;
+        check(
+            self.connections_per_address_max.is_none_or(|max| (1..=most).contains(&max)),
+            || format!("connections_per_address_max must be 1 to {most}"),
+        )?;
         self.auth.as_ref().map_or(Ok(()), AuthSettings::validate)?;
         self.telemetry.validate()?;
         self.validate_nodes()

@@ -23,6 +23,8 @@ pub enum Kind {
     KeyReused,
     /// The request is larger than allowed.
     TooLarge,
+    /// The request's token asks this node more often than it may. Nothing was changed.
+    TooOften,
     /// This node has as much work as it takes: try again, here or elsewhere. Nothing was changed.
     Overloaded,
     /// No leader could be reached in time. Nothing was changed.

@@ -16,8 +16,8 @@ use crate::raft;
 
 pub use crate::http::idempotency::parse as idempotency_key;
 pub use crate::http::json::{
-    CheckBody, Config, LogEntry, PastEntry, QueryBody, ResetBody, batch, check, entry, imported,
-    policy, query, reset,
+    CheckBody, Config, CreditBody, LogEntry, PastEntry, QueryBody, ResetBody, batch, check, credit,
+    entry, imported, policy, query, reset,
 };
 pub use raft::fuzzing::Stored;
 

@@ -44,6 +44,8 @@ pub const TOKEN_BYTES_MAX: usize = 128;
 pub const TOKEN_TTL_MS_MAX: u64 = RETENTION_MS_MAX;
 /// `X-Request-Id` of a client, which is told again in answers and in log lines.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Requests a second that an API token may be bounded to.
+pub const TOKEN_REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
 /// Of the target of a request that is recorded, so many bytes are kept.
 pub const RECORDED_TARGET_BYTES_MAX: usize = 2048;
 
@@ -163,6 +165,12 @@ pub const CLIENT_FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which no further request head came within this time is closed. Longer than
 /// most clients keep an idle connection, so that it is they who close it.
 pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// A connection whose client takes nothing of what it is sent for this long is closed.
+pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A request's head: its target and headers, as HTTP/1.1 writes them, or as HTTP/2 counts them (RFC 9113,
+/// section 6.5.2). HTTP/1.1 has at most 100 headers besides, which is hyper's own bound. It is also what hyper
+/// reads and writes at once, and so what a connection takes of memory.
+pub const CLIENT_HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// After the node has closed its half of a connection, the client may close the other within this
 /// time; what it still sends is read and thrown away.
 pub const CLIENT_LINGER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -466,6 +474,10 @@ const _: () = assert!(
 const _: () = assert!(
     (REQUEST_TIMEOUT.as_millis() as u64) * 10 < SESSION_TTL_MS,
     "a session must outlive every retry made under it"
+);
+const _: () = assert!(
+    12 * OBJECT_NAME_BYTES_MAX < CLIENT_HEAD_BYTES_MAX as usize,
+    "a head must have room for the longest name, every byte of it escaped, and for headers"
 );
 const _: () = assert!(WINDOW_MS_MAX < TIME_MS_MAX && REQUESTS_MAX < u64::MAX / 2);
 const _: () = assert!(

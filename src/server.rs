@@ -20,7 +20,7 @@ use crate::codec;
 use crate::config::{self, Settings};
 use crate::deleted;
 use crate::descriptors;
-use crate::http::{self, Api, Telemetry};
+use crate::http::{self, Api, Connections, Telemetry};
 use crate::limits;
 use crate::listener;
 use crate::machine::SetPolicy;
@@ -108,7 +108,10 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let Checked { bindings, policies, secrets, tracer, exporter } = Checked::of(&settings)?;
     let gone = bindings.gone().to_vec();
-    let connections_max = descriptors::raise();
+    let connections = Connections {
+        most: descriptors::raise(),
+        most_per_address: settings.connections_per_address_max,
+    };
     // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
     let clients = listen("clients", settings.http()).await?;
     let peers = listen("peers", settings.peer()).await?;
@@ -163,7 +166,7 @@ pub async fn run(
             // Dropped or sent: both mean that it is time.
             let _ = stopping.await;
         };
-        http::serve(clients, secrets.clients, connections_max, api, telemetry, shutdown).await;
+        http::serve(clients, secrets.clients, connections, api, telemetry, shutdown).await;
     });
     tracing::info!(id = node.id(), http = settings.http(), peer = settings.peer(), "serving");
 

@@ -309,6 +309,134 @@ async fn who_refuses_most_is_told_by_each_node_and_added_up_by_the_command() {
     );
 }
 
+/// What is given back is admitted by the next check, on whichever node, also where checks were refused without
+/// the log. The window stays as it is; with a key it is given once; no more is given back than was counted.
+#[tokio::test]
+async fn what_is_given_back_is_admitted_by_the_next_check_on_every_node() {
+    let mut cluster = TestCluster::start().await;
+    let api = cluster.api().clone();
+    let path = "/admin/limiters/RATE_LIMITER/name/wix%3Au/credit";
+    let body = |amount: u64| json!({"identifier": "u", "amount": amount}).to_string();
+    let check = async |node: u64| api.post(node, "/check", a_check("u", Some("wix"), 3)).await;
+    let mut reset_ms = 0;
+    for remaining in (0..3).rev() {
+        reset_ms = check(1).await.admitted(3, remaining);
+    }
+    for round in 0..9_u64 {
+        // Each node knows by now that such checks are refused, and asks its own state first.
+        for node in api.ids() {
+            check(node).await.refused(3);
+            check(node).await.refused(3);
+        }
+        let answer = api.post(round % 3 + 1, path, body(1)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let state = answer.json();
+        assert_eq!((&state["credited"], &state["count"]), (&json!(1), &json!(2)), "{state}");
+        assert_eq!((&state["resetTime"], &state["name"]), (&json!(reset_ms), &json!("wix:u")));
+        assert_eq!(check(round / 3 + 1).await.admitted(3, 0), reset_ms, "the window stays");
+    }
+
+    // Twice the same, once.
+    let credit = async |node: u64, amount: u64| {
+        let request = api.request(reqwest::Method::POST, node, path);
+        let request = request.header("idempotency-key", "refund-1").body(body(amount));
+        cluster::Answer::of(request).await.expect("an answer")
+    };
+    let first = credit(1, 2).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (200, ""));
+    check(2).await.admitted(3, 1);
+    for node in api.ids() {
+        let again = credit(node, 2).await;
+        assert_eq!((again.text(), again.header("idempotency-replayed")), (first.text(), "true"));
+    }
+    credit(2, 1).await.problem(422, "idempotency_key_reused");
+    check(3).await.admitted(3, 0);
+
+    // All that was counted, and the window is there with nothing in it; what is shown is what is answered.
+    let state = api.post(2, path, body(100)).await.json();
+    assert_eq!((&state["credited"], &state["count"]), (&json!(3), &json!(0)), "{state}");
+    let again = api.post(3, path, body(1)).await.json();
+    assert_eq!((&again["credited"], &again["count"]), (&json!(0), &json!(0)), "{again}");
+    let shown = json_of(&api, 1, "/admin/limiters/RATE_LIMITER/name/wix%3Au").await;
+    for member in ["binding", "name", "id", "identifier", "type", "count", "resetTime", "limit"] {
+        assert_eq!(shown[member], state[member], "{member}");
+    }
+    assert_eq!(state["resetTime"], reset_ms);
+    let by_id = format!("/admin/limiters/RATE_LIMITER/id/{}/credit", shown["id"].as_str().unwrap());
+    check(1).await.admitted(3, 2);
+    let state = api.post(1, &by_id, body(1)).await.json();
+    assert_eq!((&state["credited"], &state["name"]), (&json!(1), &json!("wix:u")), "{state}");
+    check(1).await.admitted(3, 2);
+    let nobody = "/admin/limiters/RATE_LIMITER/name/nobody/credit";
+    let state = api.post(1, nobody, body(1)).await.json();
+    assert_eq!((&state["credited"], &state["windowStart"]), (&json!(0), &Value::Null));
+
+    // What is none changes nothing.
+    for (body, code) in [
+        ("", "malformed_json"),
+        (r#"{"amount":1}"#, "invalid_field"),
+        (r#"{"identifier":"u"}"#, "invalid_field"),
+        (r#"{"identifier":"u","amount":0}"#, "invalid_field"),
+        (r#"{"identifier":"u","amount":-1}"#, "invalid_field"),
+        (r#"{"identifier":"u","amount":1,"limit":1}"#, "unknown_member"),
+    ] {
+        api.post(1, path, body).await.problem(400, code);
+    }
+    api.post(1, &format!("{path}?type=wix"), body(1)).await.problem(400, "invalid_parameter");
+    api.get(1, path).await.problem(405, "method_not_allowed");
+    let log = "/admin/limiters/AUDIT_LOGGER/name/2024-01-15/credit";
+    api.post(1, log, body(1)).await.problem(404, "not_found");
+    let shown = json_of(&api, 2, "/admin/limiters/RATE_LIMITER/name/wix%3Au").await;
+    assert_eq!(shown["count"], 1);
+
+    // Who did it, and what came of it, is in the record.
+    let record = "/do/AUDIT_LOGGER/name/tallykeep.system/query";
+    let query = json!({"action": "limiters.post", "order": "asc", "limit": 1000});
+    cluster::wait_until("the record has the first credit", async || {
+        let found = api.query_at(2, record, &query).await;
+        let entries = found["entries"].as_array().expect("entries");
+        let mut ended = entries.iter().filter(|entry| entry["details"]["phase"] == "ended");
+        let what = json!({"identifier": "u", "amount": 1, "credited": 1, "replayed": false});
+        match ended.any(|entry| entry["details"]["what"] == what) {
+            true => Ok(()),
+            false => Err(found.to_string()),
+        }
+    })
+    .await;
+
+    for id in cluster.ids() {
+        cluster.kill(id);
+    }
+    for id in cluster.ids() {
+        cluster.restart(id);
+    }
+    cluster.wait_ready().await;
+    for node in api.ids() {
+        let shown = json_of(&api, node, "/admin/limiters/RATE_LIMITER/name/wix%3Au").await;
+        assert_eq!((&shown["count"], &shown["resetTime"]), (&json!(1), &json!(reset_ms)));
+    }
+    cluster.equal_state().await;
+}
+
+/// A cluster that is held at an earlier version gives nothing back, and says so at once.
+#[tokio::test]
+async fn credits_wait_for_the_version_that_has_them() {
+    let cluster = TestCluster::start_as(Setup { nodes: 1, ..Setup::with("version_max = 7") }).await;
+    let api = cluster.api();
+    api.check(1, "u", 2, WINDOW_MS).await.admitted(2, 1);
+    let path = "/admin/limiters/RATE_LIMITER/name/u/credit";
+    let body = r#"{"identifier":"u","amount":1}"#;
+    api.post(1, path, body).await.problem(503, "not_yet_supported");
+    let request = api.request(reqwest::Method::POST, 1, path).header("idempotency-key", "k");
+    let answer = cluster::Answer::of(request.body(body)).await.expect("an answer");
+    answer.problem(503, "not_yet_supported");
+    let limited = r#"{"name":"n","scopes":["check"],"requestsPerSecond":5}"#;
+    api.post(1, "/admin/tokens", limited).await.problem(503, "not_yet_supported");
+    let token = r#"{"name":"n","scopes":["check"]}"#;
+    assert_eq!(api.post(1, "/admin/tokens", token).await.status, 200);
+    api.check(1, "u", 2, WINDOW_MS).await.admitted(2, 0);
+}
+
 /// The command, as an operator uses it.
 #[tokio::test]
 async fn the_command_lists_and_shows() {
@@ -339,6 +467,18 @@ async fn the_command_lists_and_shows() {
     let (code, out, _) = command("objects limiter wix:u1 --binding RATE_LIMITER").await;
     assert_eq!(code, Some(0));
     assert!(out.contains("count        1\n") && out.contains("type         wix\n"), "{out}");
+    let credit = "objects credit wix:u1 --binding RATE_LIMITER --amount";
+    let (code, out, err) = command(&format!("{credit} 1")).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("given back   1\n") && out.contains("count        0\n"), "{out}");
+    let (code, out, err) = command(&format!("{credit} 5 --identifier u1 --json")).await;
+    let state: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &state["credited"]), (Some(0), &json!(0)), "{err}");
+    let (code, _, err) = command(&format!("{credit} 0")).await;
+    assert_eq!(code, Some(2), "{err}");
+    let (code, _, err) = command("objects credit u9 --binding RATE_LIMITER --amount 1").await;
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("--identifier"), "{err}");
     let (code, out, _) = command("objects bindings").await;
     assert_eq!(code, Some(0));
     assert!(out.contains("RATE_LIMITER  RateLimiter  5"), "{out}");

@@ -5,6 +5,7 @@ mod cluster;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -269,6 +270,73 @@ async fn revoked_and_expired_tokens_are_refused_everywhere_and_tokens_outlive_no
 }
 
 /// A node that is left alone knows what it knew, and one that is started alone knows the operator.
+/// How many of a token's requests were taken, and how many refused, as fast as they can be sent to a node.
+async fn asked(api: &Api, id: u64, count: usize) -> (usize, usize) {
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..count {
+        let answer = api.get(id, "/openapi.json").await;
+        match answer.status {
+            200 => taken += 1,
+            _ => {
+                let detail = answer.problem(429, "token_rate_limited");
+                assert_eq!(answer.header("retry-after"), "1");
+                assert!(detail.contains("\"few\"") && detail.contains("2 times"), "{detail}");
+                refused += 1;
+            }
+        }
+    }
+    (taken, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_asks_too_often_is_told_so_and_keeps_its_rate() {
+    let mut cluster = TestCluster::start_as(with_tokens()).await;
+    let operator = cluster.api().clone();
+    for rate in [json!(0), json!(-1), json!(1.5), json!("5"), json!(1_000_001)] {
+        let body = json!({"name": "n", "scopes": ["check"], "requestsPerSecond": rate});
+        send(&operator, Method::POST, 1, PATH, &body).await.problem(400, "invalid_token");
+    }
+    let body = json!({"name": "few", "scopes": ["check"], "requestsPerSecond": 2});
+    let (id, few) = create(&operator, 1, body).await;
+    let few = operator.with_token(Some(&few));
+    let listed = operator.get(2, PATH).await.json();
+    assert_eq!(
+        (&listed["tokens"][0]["id"], &listed["tokens"][0]["requestsPerSecond"]),
+        (&json!(id), &json!(2))
+    );
+    for restarted in [false, true] {
+        if restarted {
+            for id in cluster.ids() {
+                cluster.terminate(id).await;
+            }
+            for id in cluster.ids() {
+                cluster.restart(id);
+            }
+            cluster.wait_ready().await;
+        }
+        for node in operator.ids() {
+            until(&few, node, "/openapi.json", 200).await;
+            let began = Instant::now();
+            let (taken, refused) = asked(&few, node, 50).await;
+            // A second's worth at once, and the rate besides.
+            let most = 2.0 + 2.0 * began.elapsed().as_secs_f64();
+            assert!(taken as f64 <= most.ceil() && refused > 0, "{taken} {refused} {most}");
+            // A request that its scope does not allow is one too; others are not concerned.
+            let other = few.get(node, "/metrics").await.status;
+            assert!(matches!(other, 403 | 429), "{other}");
+            assert_eq!(operator.get(node, "/openapi.json").await.status, 200);
+            // Who waits as he is told gets through.
+            until(&few, node, "/openapi.json", 200).await;
+            let metrics = operator.get(node, "/metrics").await.text();
+            let counted = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("tallykeep_http_token_limited_total "))
+                .expect("it is counted");
+            assert!(counted.parse::<usize>().expect("a number") >= refused, "{counted}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_leader_known_tokens_are_known_and_nothing_is_done() {
     let mut cluster = TestCluster::start_as(with_tokens()).await;
@@ -446,9 +514,13 @@ async fn operators_keep_tokens_by_the_command() {
     assert_eq!(code, Some(4), "{stderr}");
     assert!(stderr.contains("unauthenticated"), "{stderr}");
 
+    let few = ["tokens", "create", "few", "--scope", "read", "--requests-per-second", "77"];
+    let (code, _, stderr) = run_as(operator, &few).await;
+    assert_eq!(code, Some(0), "{stderr}");
     let (code, stdout, stderr) = run_as(operator, &["tokens", "list"]).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("app") && stdout.contains("check,log"), "{stdout}");
+    assert!(stdout.lines().any(|line| line.contains("few") && line.ends_with("  77")), "{stdout}");
     let (code, stdout, _) = run_as(operator, &["tokens", "revoke", "app"]).await;
     assert_eq!(code, Some(0), "{stdout}");
     let (code, _, stderr) = run_as(operator, &["tokens", "revoke", "app"]).await;

@@ -124,10 +124,14 @@ impl Cluster {
     async fn answer(request: RequestBuilder) -> Result<Answer, Fault> {
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let is_problem = content_type.is_some_and(|value| value == "application/problem+json");
         // A body cut short is a lost answer, whatever the status before it.
         let body = response.bytes().await.map_err(transport)?.to_vec();
         match status {
-            StatusCode::OK | StatusCode::TOO_MANY_REQUESTS => Ok(Answer(body)),
+            StatusCode::OK => Ok(Answer(body)),
+            // Of a check. With a problem it is the token that is refused.
+            StatusCode::TOO_MANY_REQUESTS if !is_problem => Ok(Answer(body)),
             _ => Err(problem(status, &body)),
         }
     }
@@ -346,6 +350,8 @@ fn problem(status: StatusCode, body: &[u8]) -> Fault {
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded" | "no_leader" | "not_recorded" | "not_yet_supported",
         ) => Fault::Unchanged(why),
+        // Each node counts for itself, and in a second there is room again.
+        (StatusCode::TOO_MANY_REQUESTS, "token_rate_limited") => Fault::Unchanged(why),
         (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage" | "idempotency_keys_full") => {
             Fault::Unchanged(why)
         }

@@ -1,23 +1,27 @@
-//! `tallykeep objects`: what objects there are, what one holds, how a limiter stands, which refuse most.
+//! `tallykeep objects`: what objects there are, what one holds, how a limiter stands, which refuse most; and
+//! what is given back of a limiter's count.
 //!
-//! Nothing of this changes anything, so each question goes to one node after the other until one answers;
-//! only which limiters refuse most is asked of every node, because each knows of its own clients alone.
+//! All but the last changes nothing, so each question goes to one node after the other until one answers;
+//! only which limiters refuse most is asked of every node, because each knows of its own clients alone. A
+//! credit is sent under a key, and so given once.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::call::Nodes;
+use super::call::{Call, Nodes, key};
 use super::cluster::{Answer, Cluster, Fault, Turns};
 use super::policy::encoded;
 use super::target::segment;
 use super::terminal::{self, Table, columns, cut, plain};
 use super::{Error, time};
-use crate::limits::{COMMAND_CELL_COLUMNS, OBJECTS_LIMIT_MAX, TOP_LIMIT_DEFAULT, TOP_LIMIT_MAX};
+use crate::limits::{
+    COMMAND_CELL_COLUMNS, OBJECTS_LIMIT_MAX, REQUESTS_MAX, TOP_LIMIT_DEFAULT, TOP_LIMIT_MAX,
+};
 
 /// Arguments of `tallykeep objects`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,6 +68,24 @@ enum Command {
         /// Whose policy is the limit, if it is not what the name has before the identifier.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
+    },
+    /// Give back some of what a limiter has counted. Its window stays as it is.
+    Credit {
+        #[command(flatten)]
+        object: Object,
+        /// How many requests; more than were counted are as many as were.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=REQUESTS_MAX))]
+        amount: u64,
+        /// Whose count, if it is not what the name has behind the type.
+        #[arg(long)]
+        identifier: Option<String>,
+        /// Whose policy is shown, if it is not what the name has before the identifier.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Sent again under the same key, it is given once. By default each run has a key of its own, for
+        /// its retries.
+        #[arg(long, value_name = "KEY", value_parser = key)]
+        idempotency_key: Option<String>,
     },
     /// Show which limiters have refused most in the last minutes, on all nodes that are named.
     Top {
@@ -167,6 +189,9 @@ struct Limiter {
     reset_time: Option<u64>,
     limit: Option<u64>,
     remaining: Option<u64>,
+    /// Behind a credit.
+    #[serde(default)]
+    credited: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -230,6 +255,18 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
             let limiter: Limiter = answer.read()?;
             asking.print(&answer, || standing(&limiter))?;
         }
+        Command::Credit { object, amount, identifier, kind, idempotency_key } => {
+            let identifier = match identifier {
+                Some(identifier) => identifier,
+                None => asking.identifier(&object).await?,
+            };
+            let body = json!({"identifier": identifier, "amount": amount, "type": kind});
+            let (path, body) = (object.credit(), body.to_string().into_bytes());
+            let call = Call::change(path, body, idempotency_key.as_deref());
+            let (answer, _) = call.send(&asking.cluster, 0, asking.nodes.patience()).await?;
+            let limiter: Limiter = answer.read()?;
+            asking.print(&answer, || standing(&limiter))?;
+        }
         Command::Top { binding, limit } => asking.top(binding, limit).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -237,12 +274,22 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
 
 impl Object {
     fn path(&self, what: &str) -> String {
-        let (by, which) = match (&self.name, &self.id) {
+        let (by, which) = self.which();
+        format!("/admin/{what}/{}/{by}/{}", encoded(&self.binding), encoded(which))
+    }
+
+    /// The segments of the path of a credit.
+    fn credit(&self) -> Vec<String> {
+        let (by, which) = self.which();
+        ["admin", "limiters", &self.binding, by, which, "credit"].map(str::to_owned).into()
+    }
+
+    fn which(&self) -> (&'static str, &str) {
+        match (&self.name, &self.id) {
             (Some(name), _) => ("name", name),
             (None, Some(id)) => ("id", id),
             (None, None) => unreachable!("clap asks for one of them"),
-        };
-        format!("/admin/{what}/{}/{by}/{}", encoded(&self.binding), encoded(which))
+        }
     }
 }
 
@@ -269,6 +316,16 @@ impl Asking {
                 return Err(turns.gave_up("no node answered in time"));
             }
         }
+    }
+
+    /// Whose requests a limiter counts, if it counts any.
+    async fn identifier(&self, object: &Object) -> Result<String, Error> {
+        let limiter: Limiter = self.get(&object.path("limiters"), &[]).await?.read()?;
+        limiter.identifier.ok_or_else(|| {
+            let why = "this limiter counts nothing of its name, so there is nothing to give back; \
+                       --identifier says whose count it is if it is another's";
+            Error::Rejected(why.to_owned())
+        })
     }
 
     /// Prints an answer as it came, or as `text` shows it; false if nobody reads it.
@@ -334,7 +391,7 @@ impl Asking {
         let limiters = sum(tops, usize::try_from(limit).unwrap_or(usize::MAX));
         let text = match self.as_json {
             true => {
-                let value = serde_json::json!({"sinceTime": since_time, "limiters": limiters});
+                let value = json!({"sinceTime": since_time, "limiters": limiters});
                 format!("{value}\n")
             }
             false => table_of_refused(since_time, &limiters),
@@ -418,14 +475,16 @@ fn standing(limiter: &Limiter) -> String {
         text.as_deref().map_or_else(|| "-".into(), |text| plain(text).into_owned())
     };
     let pair = |name: &str, value| [name.to_owned(), value];
-    columns(&[
+    let credited = limiter.credited.map(|credited| pair("given back", credited.to_string()));
+    let rows = [
         pair("identifier", text(&limiter.identifier)),
         pair("type", text(&limiter.r#type)),
         pair("count", limiter.count.to_string()),
         pair("limit", number(limiter.limit)),
         pair("remaining", number(limiter.remaining)),
         pair("window ends", limiter.reset_time.map_or_else(|| "-".to_owned(), time::show)),
-    ])
+    ];
+    columns(&credited.into_iter().chain(rows).collect::<Vec<_>>())
 }
 
 fn table_of_refused(since_ms: u64, limiters: &[Refused]) -> String {

@@ -56,6 +56,13 @@ enum Command {
         /// How long it lasts, such as 12h or 90days; without it, until it is revoked.
         #[arg(long, value_name = "SPAN", value_parser = span_ms)]
         expires_in: Option<u64>,
+        /// How often it may ask each node in a second; without it, as often as it likes.
+        #[arg(
+            long,
+            value_name = "N",
+            value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::TOKEN_REQUESTS_PER_SECOND_MAX))
+        )]
+        requests_per_second: Option<u32>,
         /// Write the secret into a new file that only its owner can read, and do not print it.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -89,6 +96,9 @@ struct Token {
     name_prefixes: Vec<String>,
     created_time: u64,
     expires_time: Option<u64>,
+    /// Nodes of earlier builds do not tell it.
+    #[serde(default)]
+    requests_per_second: Option<u32>,
     /// The secret, if it has just been made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -110,9 +120,21 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     }
     let cluster = Cluster::new(&endpoints)?;
     match command {
-        Command::Create { name, scopes, bindings, name_prefixes, expires_in, to } => {
-            let body = json!({"name": name, "scopes": scopes, "bindings": bindings,
+        Command::Create {
+            name,
+            scopes,
+            bindings,
+            name_prefixes,
+            expires_in,
+            requests_per_second,
+            to,
+        } => {
+            let mut body = json!({"name": name, "scopes": scopes, "bindings": bindings,
                 "namePrefixes": name_prefixes, "ttlMs": expires_in});
+            // Nodes of earlier builds know no such member.
+            if let Some(rate) = requests_per_second {
+                body["requestsPerSecond"] = json!(rate);
+            }
             create(&cluster, &body, to.as_deref(), as_json).await?;
         }
         Command::List => {
@@ -241,7 +263,7 @@ fn print_json(value: &impl Serialize) {
 }
 
 fn table(tokens: &[Token]) -> String {
-    let heading = ["ID", "NAME", "SCOPES", "BINDINGS", "NAMES", "CREATED", "EXPIRES"];
+    let heading = ["ID", "NAME", "SCOPES", "BINDINGS", "NAMES", "CREATED", "EXPIRES", "RATE/S"];
     let mut rows = vec![heading.map(String::from)];
     let any = |texts: Vec<String>| match texts.is_empty() {
         true => "any".to_owned(),
@@ -257,6 +279,7 @@ fn table(tokens: &[Token]) -> String {
             any(prefixes.collect()),
             time(token.created_time),
             token.expires_time.map_or("never".to_owned(), time),
+            token.requests_per_second.map_or("-".to_owned(), |rate| rate.to_string()),
         ]
     }));
     columns(&rows)
@@ -295,6 +318,7 @@ mod tests {
             name_prefixes: bindings.iter().map(|_| "wix:".to_owned()).collect(),
             created_time: 1_709_294_400_000,
             expires_time,
+            requests_per_second: expires_time.map(|_| 50),
             token: Some("secret".to_owned()),
         };
         let tokens = [
@@ -302,9 +326,9 @@ mod tests {
             token("\u{1b}[2J", &[], Some(1_709_294_401_000)),
         ];
         let shown = table(&tokens);
-        let row = "0011223344556677  ci         check,log  RATE_LIMITER  wix:*  2024-03-01T12:00:00Z  never";
+        let row = "0011223344556677  ci         check,log  RATE_LIMITER  wix:*  2024-03-01T12:00:00Z  never                 -";
         assert_eq!(shown.lines().nth(1), Some(row));
-        let row = "0011223344556677  \\u{1b}[2J  check,log  any           any    2024-03-01T12:00:00Z  2024-03-01T12:00:01Z";
+        let row = "0011223344556677  \\u{1b}[2J  check,log  any           any    2024-03-01T12:00:00Z  2024-03-01T12:00:01Z  50";
         assert_eq!(shown.lines().nth(2), Some(row));
         assert!(!shown.contains("secret"));
     }

@@ -146,7 +146,7 @@ fn result(body: &mut Vec<u8>, type_: Option<&str>, Answered { answer, replayed }
             let mistake = check::no_policy(type_.unwrap_or_default());
             return body.extend_from_slice(&error::of_item(&mistake));
         }
-        other @ (Answer::Reset | Answer::Refused(_)) => {
+        other @ (Answer::Reset | Answer::Refused(_) | Answer::Credited(_)) => {
             let mistake = error::unexpected(&other.into());
             return body.extend_from_slice(&error::of_item(&mistake));
         }

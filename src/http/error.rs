@@ -24,7 +24,7 @@ pub(super) const BODY_TOO_LARGE: &str = "body_too_large";
 /// Seconds after which a client may try again what was refused for the time being.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// The status of each kind of error. 429 is not among them: a refused check is an answer.
+/// The status of each kind of error. That of a refused check is not one of them: it is an answer.
 fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::Invalid => StatusCode::BAD_REQUEST,
@@ -34,6 +34,7 @@ fn status(kind: Kind) -> StatusCode {
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::TooOften => StatusCode::TOO_MANY_REQUESTS,
         Kind::Overloaded | Kind::Unavailable | Kind::Unknown => StatusCode::SERVICE_UNAVAILABLE,
         Kind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -87,7 +88,7 @@ fn respond(status: StatusCode, code: &'static str, detail: &str) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }
     response
@@ -138,11 +139,14 @@ pub(super) async fn no_method(State(api): State<Arc<Api>>, method: Method, uri: 
     respond(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail)
 }
 
-/// The answer, on the wire, to a connection that is one too many. There is no request yet that a
-/// router could answer.
-pub(super) fn too_many_connections() -> Vec<u8> {
+/// The answer, on the wire, to a connection that is one too many, of all or of its address. There is no
+/// request yet that a router could answer.
+pub(super) fn too_many_connections(is_of_address: bool) -> Vec<u8> {
     let (status, id) = (StatusCode::SERVICE_UNAVAILABLE, RequestId::new());
-    let detail = "this node has as many connections as it takes";
+    let detail = match is_of_address {
+        false => "this node has as many connections as it takes",
+        true => "this node has as many connections as it takes from this address",
+    };
     let body = problem(status, "overloaded", detail, Some(&id));
     on_the_wire(status, &format!("{RETRY_AFTER}: {RETRY_AFTER_SECONDS}\r\n"), &id, body)
 }

@@ -1,4 +1,5 @@
-//! Closing a connection so that its client reads the end of it, and not an error.
+//! Closing a connection so that its client reads the end of it, and not an error; and giving up on a client
+//! that takes nothing of what it is sent.
 //!
 //! A socket that is closed while a client's bytes lie in it unread, or before bytes that are on
 //! their way arrive, answers them with a reset; and a reset discards what the client has not read
@@ -7,12 +8,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::limits;
 
@@ -21,12 +23,17 @@ pub(super) struct Lent {
     /// Present until the drop.
     stream: Option<TcpStream>,
     back: Option<oneshot::Sender<TcpStream>>,
+    /// How long the client may take nothing while there is something for it.
+    stall: Duration,
+    /// There while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// Lends `stream` out; the receiver is ready when it was dropped.
-pub(super) fn lend(stream: TcpStream) -> (Lent, oneshot::Receiver<TcpStream>) {
+/// Lends `stream` out; the receiver is ready when it was dropped. Writing fails once the client has taken
+/// nothing for as long as `stall`.
+pub(super) fn lend(stream: TcpStream, stall: Duration) -> (Lent, oneshot::Receiver<TcpStream>) {
     let (back, returned) = oneshot::channel();
-    (Lent { stream: Some(stream), back: Some(back) }, returned)
+    (Lent { stream: Some(stream), back: Some(back), stall, stalled: None }, returned)
 }
 
 /// Closes `stream`: says that nothing more will come, and reads until the client says so too, at
@@ -47,6 +54,24 @@ pub(super) async fn close(mut stream: TcpStream) {
 impl Lent {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
         Pin::new(self.get_mut().stream.as_mut().expect("a stream until it is dropped"))
+    }
+
+    /// What a write came to, or the end of the client's time if it has taken nothing for too long.
+    fn unless_stalled(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if written.is_ready() {
+            // As a rule it is none already, and nothing is done here.
+            this.stalled = None;
+            return written;
+        }
+        let stall = this.stall;
+        let stalled = this.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }
 
@@ -71,19 +96,21 @@ impl AsyncRead for Lent {
 
 impl AsyncWrite for Lent {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
+        let written = self.as_mut().stream().poll_write(context, bytes);
+        self.unless_stalled(context, written)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(context, pieces)
+        let written = self.as_mut().stream().poll_write_vectored(context, pieces);
+        self.unless_stalled(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

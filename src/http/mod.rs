@@ -28,6 +28,7 @@ pub(crate) mod parameters;
 mod policies;
 mod request_id;
 mod serve;
+mod sources;
 mod stream;
 mod tagged;
 mod tail;
@@ -58,7 +59,7 @@ use crate::tls::Watched;
 
 pub use auth::Guard;
 use openapi::{Routes, admin as described, inspected, operations};
-pub use serve::serve;
+pub use serve::{Connections, serve};
 use tail::Tail;
 pub use traffic::Telemetry;
 
@@ -160,6 +161,8 @@ fn routes(bindings: &Bindings, needs_tokens: bool) -> Routes {
         .get("/admin/limiters/top", limiters::top, inspected::top)
         .get("/admin/limiters/{binding}/name/{name}", limiters::show, inspected::limiter)
         .get("/admin/limiters/{binding}/id/{id}", limiters::show, inspected::limiter)
+        .post("/admin/limiters/{binding}/name/{name}/credit", limiters::credit, inspected::credit)
+        .post("/admin/limiters/{binding}/id/{id}/credit", limiters::credit, inspected::credit)
         .get("/admin/tail", tail::tail, inspected::tail)
         .post("/admin/import", import::import, described::import)
         .post("/admin/members", admin::members, described::members)

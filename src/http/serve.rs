@@ -1,6 +1,11 @@
 //! Connections from clients: accepting, bounding and ending them, over TLS or without; and asking of each
 //! request whether it may pass, before a route is looked for.
 //!
+//! A connection is bounded in everything that a client may hold for nothing: a handshake, a first request, a
+//! head, a body and an answer that is not taken have their time, a head its bytes, HTTP/2 its streams; and
+//! one that asks for nothing any more is closed. So are all of them together and, if that is wanted, those of
+//! one address.
+//!
 //! A stop is in three steps, so that it fails no request. At `shutdown` the listener is closed:
 //! whoever comes anew is refused, and knows that nothing was sent. Then, for
 //! [`limits::DRAIN_BUSY`], connections are served on, but each HTTP/1.1 answer says
@@ -38,9 +43,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::sources::{Place, Sources, source_of};
 use super::traffic::{Telemetry, Traffic};
 use super::{Api, Guard, error, linger, router, unread};
 use crate::limits;
@@ -54,20 +60,35 @@ const FREE_AGAIN: usize = 16;
 /// How long to wait before accepting again, when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves the routes of `api` on at most `connections_max` connections of `listener`, over TLS if there is
-/// `tls`, until `shutdown` is ready, and then ends what is under way.
+/// An address that has all the connections that it may have is told of in the log, and then none for so long.
+const ADDRESS_TOLD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many connections a node takes from its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections {
+    /// From all of them.
+    pub most: usize,
+    /// From one address, if that is bounded.
+    pub most_per_address: Option<usize>,
+}
+
+/// Serves the routes of `api` on connections of `listener`, over TLS if there is `tls`, until `shutdown` is ready,
+/// and then ends what is under way.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Clients>>,
-    connections_max: usize,
+    connections: Connections,
     api: Arc<Api>,
     telemetry: Telemetry,
     shutdown: impl Future<Output = ()>,
 ) {
     let bounds = Bounds {
-        connections_max,
+        connections,
+        source_of,
         handshake: limits::CLIENT_HANDSHAKE_TIMEOUT,
         first_request: limits::CLIENT_FIRST_REQUEST_TIMEOUT,
+        idle: limits::CLIENT_IDLE_TIMEOUT,
+        stall: limits::CLIENT_STALL_TIMEOUT,
     };
     let traffic = Traffic::new(&api.bindings, api.tail.clone(), telemetry);
     let guard = api.guard.clone();
@@ -76,9 +97,14 @@ pub async fn serve(
 
 /// The bounds that tests meet sooner than clients do.
 struct Bounds {
-    connections_max: usize,
+    connections: Connections,
+    /// Whose connections are counted together.
+    source_of: fn(IpAddr) -> Option<IpAddr>,
     handshake: Duration,
     first_request: Duration,
+    /// Of HTTP/2; hyper has its own for HTTP/1.1.
+    idle: Duration,
+    stall: Duration,
 }
 
 async fn serve_within(
@@ -90,10 +116,14 @@ async fn serve_within(
     guard: Option<Arc<Guard>>,
     shutdown: impl Future<Output = ()>,
 ) {
+    let Connections { most, most_per_address } = bounds.connections;
     let mut door = Door {
-        connections_max: bounds.connections_max,
-        free: Arc::new(Semaphore::new(bounds.connections_max)),
+        connections_max: most,
+        free: Arc::new(Semaphore::new(most)),
+        sources: most_per_address.map(|most| Arc::new(Sources::new(most))),
+        source_of: bounds.source_of,
         full: false,
+        told_of_address: None,
         connections: JoinSet::new(),
         tls,
         server: Arc::new(Server {
@@ -103,6 +133,8 @@ async fn serve_within(
             guard,
             handshake: bounds.handshake,
             first_request: bounds.first_request,
+            idle: bounds.idle,
+            stall: bounds.stall,
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
@@ -156,12 +188,17 @@ async fn wait_out(error: &io::Error) {
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // The same timeout ends a slow head and an idle connection: hyper tells them not apart.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::CLIENT_IDLE_TIMEOUT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::CLIENT_IDLE_TIMEOUT)
+        .max_buf_size(limits::CLIENT_HEAD_BYTES_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(limits::CLIENT_IDLE_TIMEOUT)
-        .max_concurrent_streams(limits::CLIENT_STREAMS_MAX);
+        .max_concurrent_streams(limits::CLIENT_STREAMS_MAX)
+        .max_header_list_size(limits::CLIENT_HEAD_BYTES_MAX);
     builder
 }
 
@@ -169,8 +206,13 @@ fn builder() -> Builder<TokioExecutor> {
 struct Door {
     connections_max: usize,
     free: Arc<Semaphore>,
+    /// Without it, one address may have all.
+    sources: Option<Arc<Sources>>,
+    source_of: fn(IpAddr) -> Option<IpAddr>,
     /// Whether connections are turned away: that is logged when it begins.
     full: bool,
+    /// When it was logged last that an address has too many.
+    told_of_address: Option<Instant>,
     connections: JoinSet<()>,
     /// Without it, connections are not encrypted.
     tls: Option<Arc<Clients>>,
@@ -186,24 +228,51 @@ impl Door {
             }
             self.full = true;
             counted().http_refused_connections.inc();
-            if self.tls.is_none() {
-                // A courtesy: the client learns why, if its socket takes the answer at once.
-                let _ = stream.try_write(&error::too_many_connections());
-            }
+            self.refuse(&stream, false);
             return;
         };
         if self.free.available_permits() > self.connections_max / FREE_AGAIN {
             self.full = false;
         }
-        let server = Arc::clone(&self.server);
         // One that comes by IPv4 to a listener for both is written as it is known elsewhere.
         let from = from.ip().to_canonical();
+        let Ok(place) = self.place(from) else {
+            self.refuse(&stream, true);
+            return;
+        };
+        let admission = Admission { _permit: permit, _place: place };
+        let server = Arc::clone(&self.server);
         match &self.tls {
-            None => self.connections.spawn(server.plain(stream, from, permit)),
+            None => self.connections.spawn(server.plain(stream, from, admission)),
             Some(tls) => {
-                self.connections.spawn(server.secure(stream, from, Arc::clone(tls), permit))
+                self.connections.spawn(server.secure(stream, from, Arc::clone(tls), admission))
             }
         };
+    }
+
+    /// A place among those of its address, where these are counted; an error if it has all that it may.
+    fn place(&mut self, from: IpAddr) -> Result<Option<Place>, ()> {
+        let counted_as = self.sources.as_ref().zip((self.source_of)(from));
+        let Some((sources, source)) = counted_as else { return Ok(None) };
+        if let Some(place) = sources.admit(source) {
+            return Ok(Some(place));
+        }
+        counted().http_address_refused_connections.inc();
+        let now = Instant::now();
+        if self.told_of_address.is_none_or(|told| now - told >= ADDRESS_TOLD_INTERVAL) {
+            self.told_of_address = Some(now);
+            tracing::warn!(
+                "{source} has as many connections as one address may have: refusing more"
+            );
+        }
+        Err(())
+    }
+
+    /// A courtesy: the client learns why, if its socket takes the answer at once.
+    fn refuse(&self, stream: &TcpStream, is_of_address: bool) {
+        if self.tls.is_none() {
+            let _ = stream.try_write(&error::too_many_connections(is_of_address));
+        }
     }
 
     fn count(&self) {
@@ -224,6 +293,43 @@ impl Door {
     }
 }
 
+/// What a connection holds as long as it is there.
+struct Admission {
+    _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
+}
+
+/// What is known of the requests of a connection.
+#[derive(Default)]
+struct Heard {
+    /// There was one.
+    any: AtomicBool,
+    /// They are HTTP/2's.
+    is_http2: AtomicBool,
+    /// There was one since it was looked at last.
+    lately: AtomicBool,
+}
+
+impl Heard {
+    fn note(&self, version: Version) {
+        self.any.store(true, Ordering::Relaxed);
+        if version == Version::HTTP_2 {
+            self.is_http2.store(true, Ordering::Relaxed);
+            self.lately.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Why a connection is to end that could go on.
+enum Over {
+    /// All are to end.
+    Stopping,
+    /// No request came in time.
+    Silent,
+    /// No further one did.
+    Idle,
+}
+
 /// What all connections share.
 struct Server {
     builder: Builder<TokioExecutor>,
@@ -234,6 +340,10 @@ struct Server {
     handshake: Duration,
     /// How long a connection's first request may take to come.
     first_request: Duration,
+    /// How long an HTTP/2 connection's next request may take to come, at least; at most twice that.
+    idle: Duration,
+    /// How long a client may take nothing of what it is sent.
+    stall: Duration,
     /// Answers ask clients to close their connections.
     draining: AtomicBool,
     /// Connections should end. Set before `stop` tells those that sleep.
@@ -243,17 +353,12 @@ struct Server {
 
 impl Server {
     /// One connection, from its first byte to its last.
-    async fn plain(
-        self: Arc<Self>,
-        stream: TcpStream,
-        from: IpAddr,
-        _permit: OwnedSemaphorePermit,
-    ) {
+    async fn plain(self: Arc<Self>, stream: TcpStream, from: IpAddr, _admission: Admission) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a client's connection was gone at once: {error}");
             return;
         }
-        let (stream, returned) = linger::lend(stream);
+        let (stream, returned) = linger::lend(stream, self.stall);
         self.connection(stream, from).await;
         if let Ok(stream) = returned.await {
             linger::close(stream).await;
@@ -266,7 +371,7 @@ impl Server {
         mut stream: TcpStream,
         from: IpAddr,
         tls: Arc<Clients>,
-        _permit: OwnedSemaphorePermit,
+        _admission: Admission,
     ) {
         let handshake = async {
             stream.set_nodelay(true)?;
@@ -279,7 +384,7 @@ impl Server {
                 linger::close(stream).await;
                 return Err(io::Error::other("not TLS"));
             }
-            let (stream, returned) = linger::lend(stream);
+            let (stream, returned) = linger::lend(stream, self.stall);
             match tls.accept(stream).await {
                 Ok(stream) => Ok((stream, returned)),
                 Err(error) => {
@@ -314,9 +419,9 @@ impl Server {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         from: IpAddr,
     ) {
-        let heard = AtomicBool::new(false);
+        let heard = Heard::default();
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
-            heard.store(true, Ordering::Relaxed);
+            heard.note(request.version());
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
             let underway = self.traffic.begin(&request);
@@ -364,47 +469,59 @@ impl Server {
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
         let ended = async {
             let mut serving = pin!(serving);
-            if let Some(ended) = self.unless_over(serving.as_mut(), &heard).await {
-                return ended;
+            match self.unless_over(serving.as_mut(), &heard).await {
+                Ok(ended) => ended,
+                // Requests under way are finished.
+                Err(Over::Stopping | Over::Idle) => {
+                    serving.as_mut().graceful_shutdown();
+                    serving.await
+                }
+                Err(Over::Silent) => Ok(()),
             }
-            if self.stopping.load(Ordering::Acquire) {
-                serving.as_mut().graceful_shutdown();
-                return serving.await;
-            }
-            Ok(())
         };
         if let Err(error) = ended.await {
             tracing::debug!("a client's connection ended: {error}");
         }
     }
 
-    /// What `serving` gives; `None` if before that connections should end, or if no request was
-    /// `heard` in time: neither hyper's timeout nor a keep-alive covers a client that does not even
-    /// say which version of HTTP it speaks.
+    /// What `serving` gives; or why it is over before that: all connections are to end, or no request was
+    /// `heard` in time, neither hyper's timeout nor a keep-alive covers a client that does not even say
+    /// which version of HTTP it speaks, nor one of HTTP/2 that answers pings and asks for nothing.
     ///
     /// A connection is polled several times a request, and a token or a timer is a lock: the token is
-    /// polled once, to be woken by it, and the timer until a request was heard.
+    /// polled once, to be woken by it, the first timer until a request was heard, and the second only where
+    /// hyper has none.
     async fn unless_over<T>(
         &self,
         mut serving: Pin<&mut impl Future<Output = T>>,
-        heard: &AtomicBool,
-    ) -> Option<T> {
+        heard: &Heard,
+    ) -> Result<T, Over> {
         let mut stop = pin!(self.stop.cancelled());
         let mut silence = pin!(sleep(self.first_request));
+        let mut idleness = pin!(sleep(self.idle));
         let mut woken_as: Option<Waker> = None;
         poll_fn(|context| {
             if let Poll::Ready(ended) = serving.as_mut().poll(context) {
-                return Poll::Ready(Some(ended));
+                return Poll::Ready(Ok(ended));
             }
             if self.stopping.load(Ordering::Acquire) {
-                return Poll::Ready(None);
+                return Poll::Ready(Err(Over::Stopping));
             }
-            if !heard.load(Ordering::Relaxed) && silence.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
+            if !heard.any.load(Ordering::Relaxed) {
+                if silence.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Err(Over::Silent));
+                }
+            } else if heard.is_http2.load(Ordering::Relaxed) {
+                while idleness.as_mut().poll(context).is_ready() {
+                    if !heard.lately.swap(false, Ordering::Relaxed) {
+                        return Poll::Ready(Err(Over::Idle));
+                    }
+                    idleness.as_mut().reset(Instant::now() + self.idle);
+                }
             }
             if !woken_as.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 woken_as = Some(context.waker().clone());
-                return stop.as_mut().poll(context).map(|()| None);
+                return stop.as_mut().poll(context).map(|()| Err(Over::Stopping));
             }
             Poll::Pending
         })
@@ -430,6 +547,8 @@ mod tests {
 
     /// Longer than any test.
     const LONG: Duration = Duration::from_secs(3600);
+    /// More than the system's buffers between a client and its server hold.
+    const LARGE_BYTES: usize = 64 * 1024 * 1024;
 
     /// A server whose `/now` answers at once, `/slow` when it is let; then `/broken` breaks off.
     struct Running {
@@ -442,9 +561,20 @@ mod tests {
         server: JoinHandle<()>,
     }
 
+    /// None but the number of connections that a test would meet.
+    fn bounds(most: usize) -> Bounds {
+        Bounds {
+            connections: Connections { most, most_per_address: None },
+            source_of,
+            handshake: LONG,
+            first_request: LONG,
+            idle: LONG,
+            stall: LONG,
+        }
+    }
+
     async fn start(connections_max: usize, first_request: Duration) -> Running {
-        let bounds = Bounds { connections_max, handshake: first_request, first_request };
-        start_as(bounds, None).await
+        start_as(Bounds { first_request, ..bounds(connections_max) }, None).await
     }
 
     async fn start_as(bounds: Bounds, tls: Option<Arc<Clients>>) -> Running {
@@ -473,6 +603,7 @@ mod tests {
         };
         let router = Router::new()
             .route("/now", get(|| async { "now" }))
+            .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
             .route("/slow", get(slow))
             .route("/broken", get(broken));
         let telemetry = Telemetry { tracer: Tracer::default(), slow_request: LONG };
@@ -649,6 +780,165 @@ mod tests {
         }
     }
 
+    /// Whether the server answers a client anew, and with what.
+    async fn status_of_another(running: &Running) -> Option<String> {
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(ASK).await.ok()?;
+        let mut status = [0; 12];
+        client.read_exact(&mut status).await.ok()?;
+        Some(String::from_utf8(status.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_address_has_its_share_of_connections() {
+        let connections = Connections { most: 10, most_per_address: Some(2) };
+        let source_of = |ip: IpAddr| Some(ip);
+        let running = start_as(Bounds { connections, source_of, ..bounds(10) }, None).await;
+        let refused = || counted().http_address_refused_connections.get();
+        let before = refused();
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(running.address).await.unwrap();
+            client.write_all(ASK).await.unwrap();
+            read_until(&mut client, "now").await;
+            held.push(client);
+        }
+        let mut third = TcpStream::connect(running.address).await.unwrap();
+        let answer = read_to_end(&mut third).await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert!(answer.contains("from this address"), "{answer}");
+        assert!(refused() > before);
+        held.pop();
+        while status_of_another(&running).await.as_deref() != Some("HTTP/1.1 200") {}
+    }
+
+    #[tokio::test]
+    async fn this_machine_s_own_connections_are_not_counted() {
+        let connections = Connections { most: 10, most_per_address: Some(1) };
+        let running = start_as(Bounds { connections, ..bounds(10) }, None).await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(running.address).await.unwrap();
+            client.write_all(ASK).await.unwrap();
+            read_until(&mut client, "now").await;
+            held.push(client);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_not_kept() {
+        let stall = Duration::from_millis(50);
+        let running = start_as(Bounds { stall, ..bounds(1) }, None).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // It holds the only place until the server gives up.
+        while status_of_another(&running).await.as_deref() != Some("HTTP/1.1 200") {}
+        let mut taken = Vec::new();
+        let _ = client.read_to_end(&mut taken).await;
+        assert!(taken.starts_with(b"HTTP/1.1 200") && taken.len() < LARGE_BYTES, "{}", taken.len());
+    }
+
+    #[tokio::test]
+    async fn a_head_is_bounded() {
+        let running = start(10, LONG).await;
+        let ask = async |headers: String| {
+            let mut client = TcpStream::connect(running.address).await.unwrap();
+            let head =
+                format!("GET /now HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n");
+            // The server may close before it has read all of it.
+            let _ = client.write_all(head.as_bytes()).await;
+            let mut status = [0; 12];
+            client.read_exact(&mut status).await.unwrap();
+            String::from_utf8(status.into()).unwrap()
+        };
+        let most = limits::CLIENT_HEAD_BYTES_MAX as usize;
+        assert_eq!(ask(format!("x: {}\r\n", "x".repeat(most - 1024))).await, "HTTP/1.1 200");
+        assert_eq!(ask(format!("x: {}\r\n", "x".repeat(most))).await, "HTTP/1.1 431");
+        // hyper's own bound; two are there besides.
+        assert_eq!(ask("x: x\r\n".repeat(98)).await, "HTTP/1.1 200");
+        assert_eq!(ask("x: x\r\n".repeat(99)).await, "HTTP/1.1 431");
+    }
+
+    /// A client's first words in HTTP/2: the preface, and settings that are the defaults.
+    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const HEADERS: u8 = 1;
+    const GOAWAY: u8 = 7;
+    const CONTINUATION: u8 = 9;
+
+    /// A frame (RFC 9113, section 4.1).
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// `GET /now` with so many bytes in further headers, in as many frames as that takes.
+    fn get_now(stream: u32, further_bytes: usize) -> Vec<u8> {
+        // :method GET, :scheme http, then :path and :authority as literals (RFC 7541).
+        let mut fields = b"\x82\x86\x04\x04/now\x01\x01x".to_vec();
+        for _ in 0..further_bytes.div_ceil(100) {
+            fields.extend([&b"\0\x01x\x63"[..], &[b'x'; 99]].concat());
+        }
+        let pieces: Vec<&[u8]> = fields.chunks(16 * 1024).collect();
+        let frames = pieces.iter().enumerate().map(|(place, piece)| {
+            let end_headers = if place + 1 == pieces.len() { 4 } else { 0 };
+            match place {
+                0 => frame(HEADERS, 1 | end_headers, stream, piece),
+                _ => frame(CONTINUATION, end_headers, stream, piece),
+            }
+        });
+        frames.collect::<Vec<_>>().concat()
+    }
+
+    /// The next frame of this kind: its stream and its payload. None at the end of the connection.
+    async fn next_frame(client: &mut TcpStream, wanted: u8) -> Option<(u32, Vec<u8>)> {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.ok()?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            client.read_exact(&mut payload).await.ok()?;
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            if head[3] == wanted {
+                return Some((stream, payload));
+            }
+        }
+    }
+
+    /// `:status 200` is one byte of a table (RFC 7541, appendix A).
+    const OK: u8 = 0x88;
+
+    #[tokio::test]
+    async fn a_head_is_bounded_in_http2_too() {
+        let running = start(10, LONG).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(HELLO).await.unwrap();
+        // As HTTP/2 counts it, each of the headers has 132 bytes.
+        let most = limits::CLIENT_HEAD_BYTES_MAX as usize;
+        client.write_all(&get_now(1, most / 2)).await.unwrap();
+        let (stream, answer) = next_frame(&mut client, HEADERS).await.unwrap();
+        assert_eq!((stream, answer[0]), (1, OK));
+        client.write_all(&get_now(3, most)).await.unwrap();
+        let (stream, answer) = next_frame(&mut client, HEADERS).await.unwrap();
+        assert_eq!(stream, 3);
+        assert_ne!(answer[0], OK, "431");
+        // The connection goes on.
+        client.write_all(&get_now(5, 0)).await.unwrap();
+        let (stream, answer) = next_frame(&mut client, HEADERS).await.unwrap();
+        assert_eq!((stream, answer[0]), (5, OK));
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_of_http2_is_closed_and_says_so() {
+        let idle = Duration::from_millis(50);
+        let running = start_as(Bounds { idle, ..bounds(10) }, None).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(&[HELLO, &get_now(1, 0)].concat()).await.unwrap();
+        let (stream, answer) = next_frame(&mut client, HEADERS).await.unwrap();
+        assert_eq!((stream, answer[0]), (1, OK));
+        assert!(next_frame(&mut client, GOAWAY).await.is_some());
+        while next_frame(&mut client, GOAWAY).await.is_some() {}
+    }
+
     #[tokio::test]
     async fn a_client_that_says_nothing_is_not_kept() {
         let running = start(10, Duration::from_millis(1)).await;
@@ -660,7 +950,7 @@ mod tests {
 
     fn over_tls(handshake: Duration) -> (Bounds, Option<Arc<Clients>>, tls::Trust) {
         let (clients, trust) = tls::tests::localhost();
-        (Bounds { connections_max: 10, handshake, first_request: LONG }, Some(clients), trust)
+        (Bounds { handshake, ..bounds(10) }, Some(clients), trust)
     }
 
     #[tokio::test]
@@ -724,7 +1014,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_too_many_over_tls_is_closed_and_room_is_given_again() {
         let (bounds, clients, trust) = over_tls(LONG);
-        let running = start_as(Bounds { connections_max: 1, ..bounds }, clients).await;
+        let connections = Connections { most: 1, most_per_address: None };
+        let running = start_as(Bounds { connections, ..bounds }, clients).await;
         // Its handshake alone takes the place.
         let mut first = TcpStream::connect(running.address).await.unwrap();
         first.write_all(b"\x16").await.unwrap();

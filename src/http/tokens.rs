@@ -34,6 +34,9 @@ struct Wanted {
     /// How long it is to last.
     #[serde(default)]
     ttl_ms: Option<u64>,
+    /// How often it is to ask each node, at most.
+    #[serde(default)]
+    requests_per_second: Option<u32>,
 }
 
 /// A token as clients see it.
@@ -49,6 +52,8 @@ struct View<'a> {
     created_time: u64,
     /// In ms since the Unix epoch; null if it has no end.
     expires_time: Option<u64>,
+    /// Of each node; null if it may ask as often as it likes.
+    requests_per_second: Option<u32>,
 }
 
 /// `GET /admin/tokens`: `{"tokens":[{"id","name","scopes",…},…]}`, those included that are over.
@@ -56,7 +61,9 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response> {
     let stored = api.proposer.tokens().await?;
     let views: Vec<Value> = stored
         .iter()
-        .map(|StoredToken { id, record }| view(*id, &record.token, record.created_ms))
+        .map(|StoredToken { id, record }| {
+            view(*id, &record.token, record.created_ms, record.requests_per_second)
+        })
         .collect();
     Ok(json_response(json!({"tokens": views}).to_string()))
 }
@@ -79,14 +86,15 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Payload) -> Respon
 async fn make(api: &Api, body: Payload) -> std::result::Result<(Value, Secret), (Value, Error)> {
     let now_ms = api.cluster.now_ms();
     let wanted = body.parse(parse).map_err(|error| (Value::Null, error))?;
+    let rate = wanted.requests_per_second;
     let token = token(api, wanted, now_ms).map_err(|error| (Value::Null, error))?;
     let id = secret::new_id().map_err(|error| (Value::Null, randomness(&error)))?;
-    let what = |created_ms| view(TokenId(id), &token, created_ms);
+    let what = |created_ms| view(TokenId(id), &token, created_ms, rate);
     let secret =
         Secret::generate(&hex::encode(id)).map_err(|error| (what(now_ms), randomness(&error)))?;
     let token = Token { sha256: secret.sha256(), ..token.clone() };
     let new = NewToken { id: TokenId(id), token };
-    match api.proposer.create_token(new).await {
+    match api.proposer.create_token(new, rate).await {
         Ok(Outcome::TokenCreated { created_ms }) => {
             // For whoever uses it here at once. If it cannot be, the secret is told all the same: there is
             // no second time.
@@ -124,7 +132,8 @@ fn parse(body: &[u8]) -> Result<Wanted> {
 
 /// The token that is wanted, but for its secret.
 fn token(api: &Api, wanted: Wanted, now_ms: u64) -> Result<Token> {
-    let Wanted { name, scopes: names, bindings, name_prefixes, ttl_ms } = wanted;
+    let Wanted { name, scopes: names, bindings, name_prefixes, ttl_ms, requests_per_second } =
+        wanted;
     read::check_name("name", &name)?;
     let mut scopes = Scopes::default();
     for name in &names {
@@ -156,11 +165,16 @@ fn token(api: &Api, wanted: Wanted, now_ms: u64) -> Result<Token> {
         let most = limits::TOKEN_TTL_MS_MAX;
         return Err(invalid(format!("ttlMs must be an integer from 1 to {most}")));
     }
+    let rates = 1..=limits::TOKEN_REQUESTS_PER_SECOND_MAX;
+    if requests_per_second.is_some_and(|rate| !rates.contains(&rate)) {
+        let most = limits::TOKEN_REQUESTS_PER_SECOND_MAX;
+        return Err(invalid(format!("requestsPerSecond must be an integer from 1 to {most}")));
+    }
     let expires_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
     Ok(Token { name, scopes, bindings, name_prefixes, expires_ms, sha256: [0; 32] })
 }
 
-fn view(id: TokenId, token: &Token, created_ms: u64) -> Value {
+fn view(id: TokenId, token: &Token, created_ms: u64, requests_per_second: Option<u32>) -> Value {
     let view = View {
         id: hex::encode(id.0),
         name: &token.name,
@@ -169,6 +183,7 @@ fn view(id: TokenId, token: &Token, created_ms: u64) -> Value {
         name_prefixes: &token.name_prefixes,
         created_time: created_ms,
         expires_time: token.expires_ms,
+        requests_per_second,
     };
     serde_json::to_value(view).expect("a token is JSON")
 }

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::object::{NamespaceId, ObjectRef};
-use super::token::{NewToken, TokenId};
-use super::version::{VERSION_CHANGES, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS};
+use super::token::{LimitedToken, NewToken, TokenId};
+use super::version::{
+    VERSION_CHANGES, VERSION_CREDITS, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS,
+};
 
 /// One log entry: everything the leader proposed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +102,10 @@ pub enum Command {
         /// Which.
         id: TokenId,
     },
+    /// Gives back some of what was counted. From [`VERSION_CREDITS`] on.
+    Credit(Credit),
+    /// Stores a token that may ask only so often. From [`VERSION_CREDITS`] on.
+    CreateLimitedToken(LimitedToken),
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -154,6 +160,10 @@ pub enum Stamped<'a> {
         /// Which.
         id: TokenId,
     },
+    /// See [`Command::Credit`].
+    Credit(&'a Credit),
+    /// See [`Command::CreateLimitedToken`].
+    CreateLimitedToken(&'a LimitedToken),
 }
 
 /// A [`Change`] on its way into the log, as [`Stamped`] is a [`Command`].
@@ -167,6 +177,8 @@ pub enum StampedChange<'a> {
     Log(Append),
     /// See [`Change::CheckByPolicy`].
     CheckByPolicy(&'a PolicyCheck),
+    /// See [`Change::Credit`].
+    Credit(&'a Credit),
 }
 
 impl Stamped<'_> {
@@ -180,21 +192,28 @@ impl Stamped<'_> {
             | Self::Tick(_) => VERSION_MIN,
             // Who does not know the version that is raised to must not go on.
             Self::Raise { version } => *version,
-            Self::Changes { changes, .. } if changes.iter().any(StampedChange::is_by_policy) => {
-                VERSION_POLICIES
+            Self::Changes { changes, .. } => {
+                let versions = changes.iter().map(StampedChange::version);
+                versions.fold(VERSION_CHANGES, u8::max)
             }
-            Self::Changes { .. } | Self::Import { .. } => VERSION_CHANGES,
+            Self::Import { .. } => VERSION_CHANGES,
             Self::CheckByPolicy(_) | Self::SetPolicy(_) | Self::SeedPolicies { .. } => {
                 VERSION_POLICIES
             }
             Self::CreateToken(_) | Self::RevokeToken { .. } => VERSION_TOKENS,
+            Self::Credit(_) | Self::CreateLimitedToken(_) => VERSION_CREDITS,
         }
     }
 }
 
 impl StampedChange<'_> {
-    fn is_by_policy(&self) -> bool {
-        matches!(self, Self::CheckByPolicy(_))
+    /// The first version of commands that has this one among several changes.
+    fn version(&self) -> u8 {
+        match self {
+            Self::Check(_) | Self::Reset(_) | Self::Log(_) => VERSION_CHANGES,
+            Self::CheckByPolicy(_) => VERSION_POLICIES,
+            Self::Credit(_) => VERSION_CREDITS,
+        }
     }
 }
 
@@ -241,6 +260,10 @@ pub enum Request {
         /// Which.
         id: TokenId,
     },
+    /// See [`Command::Credit`].
+    Credit(Credit),
+    /// See [`Command::CreateLimitedToken`].
+    CreateLimitedToken(LimitedToken),
 }
 
 /// One of several changes. `L` is an entry: [`Draft`] on the way to the leader, [`Append`] in the
@@ -255,6 +278,8 @@ pub enum Change<L = Draft> {
     Log(L),
     /// As [`Change::Check`], with the limit that is stored for a type. From [`VERSION_POLICIES`] on.
     CheckByPolicy(PolicyCheck),
+    /// Gives back some of what was counted. From [`VERSION_CREDITS`] on.
+    Credit(Credit),
 }
 
 /// A client's idempotency key, and for what it was sent.
@@ -339,6 +364,17 @@ pub struct Reset {
     pub object: ObjectRef,
     /// Whose count is forgotten.
     pub identifier: String,
+}
+
+/// Some of a window's requests, to be counted no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// The limiter.
+    pub object: ObjectRef,
+    /// Whose count becomes less.
+    pub identifier: String,
+    /// How many, at least 1; more than were counted are as many as were.
+    pub amount: u64,
 }
 
 /// An audit entry before the leader gave it its time and id.
@@ -489,6 +525,9 @@ mod tests {
         };
         let new = NewToken { id: TokenId([22; 8]), token };
         let id = new.id;
+        let limited = LimitedToken { new: new.clone(), requests_per_second: 23 };
+        let object = check.object.clone();
+        let credit = Credit { object, identifier: "u".to_owned(), amount: 24 };
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
             (Stamped::Check(&check), Command::Check(check.clone())),
@@ -508,6 +547,8 @@ mod tests {
             ),
             (Stamped::CreateToken(&new), Command::CreateToken(new.clone())),
             (Stamped::RevokeToken { id }, Command::RevokeToken { id }),
+            (Stamped::Credit(&credit), Command::Credit(credit.clone())),
+            (Stamped::CreateLimitedToken(&limited), Command::CreateLimitedToken(limited.clone())),
             (
                 Stamped::Changes {
                     once: Some(once),
@@ -516,6 +557,7 @@ mod tests {
                         StampedChange::Reset(&reset),
                         StampedChange::Log(append.clone()),
                         StampedChange::CheckByPolicy(&by_policy),
+                        StampedChange::Credit(&credit),
                     ],
                 },
                 Command::Changes {
@@ -525,6 +567,7 @@ mod tests {
                         Change::Reset(reset.clone()),
                         Change::Log(append.clone()),
                         Change::CheckByPolicy(by_policy.clone()),
+                        Change::Credit(credit.clone()),
                     ],
                 },
             ),
@@ -535,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_of_a_later_version_only_if_one_goes_by_a_policy() {
+    fn changes_are_of_the_latest_version_that_one_of_them_needs() {
         let object = Namespace::new("n").object("o");
         let identifier = "u".to_owned();
         let check = Check { object, identifier, requests: 3, window_ms: 4 };
@@ -544,7 +587,12 @@ mod tests {
         let version = |changes| Stamped::Changes { once: None, changes }.version();
         let own = || StampedChange::Check(&check);
         assert_eq!(version(vec![own()]), VERSION_CHANGES);
-        let both = vec![own(), StampedChange::CheckByPolicy(&by_policy)];
-        assert_eq!(version(both), VERSION_POLICIES);
+        let by_policy = || StampedChange::CheckByPolicy(&by_policy);
+        assert_eq!(version(vec![own(), by_policy()]), VERSION_POLICIES);
+        let (object, identifier) = (check.object.clone(), "u".to_owned());
+        let credit = Credit { object, identifier, amount: 1 };
+        let all = vec![StampedChange::Credit(&credit), by_policy(), own()];
+        assert_eq!(version(all), VERSION_CREDITS);
+        assert_eq!(Stamped::Credit(&credit).version(), VERSION_CREDITS);
     }
 }

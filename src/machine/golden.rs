@@ -9,12 +9,13 @@
 //! | `check ID limit=3 window=1000 [object=NAME]` | the object is named like the identifier |
 //! | `check ID policy=TYPE [object=NAME]` | by what is stored for the type |
 //! | `reset ID [object=NAME]` | |
+//! | `credit ID amount=n [object=NAME]` | |
 //! | `append NAME [day=n] [type=…] [action=…] [user=…] [ip=…] [body=…]` | `nameless=true`: by the id alone |
-//! | … `[key=NAME] [request=NAME] [ttl=ms] [keep=ms] [most=n]` | any of these three, once for the key |
+//! | … `[key=NAME] [request=NAME] [ttl=ms] [keep=ms] [most=n]` | any of these four, once for the key |
 //! | `import NAME MS/ID[/TEXT]… [day=n] [retention=ms] [keep=true]` | entries of their own time and id |
 //! | `policy TYPE [limit=n window=ms] [space=NAME]` | stores what is given; removes, if nothing is |
 //! | `seed TYPE/LIMIT/WINDOW…` | |
-//! | `token NAME id=n [scopes=bits] [expires=ms] [binding=NAME] [prefix=TEXT]` | stores it; its hash is of its name |
+//! | `token NAME id=n [scopes=bits] [expires=ms] [binding=NAME] [prefix=TEXT] [rate=n]` | stores it; its hash is of its name |
 //! | `revoke ID` | |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
@@ -177,7 +178,7 @@ impl Runner {
         let once = take_once(args)?;
         let is_one = !apart && (together || once.is_some());
         let options: BTreeMap<&str, &str> =
-            ["object", "limit", "window", "policy", "body", "day", "nameless"]
+            ["object", "limit", "window", "policy", "amount", "body", "day", "nameless"]
                 .into_iter()
                 .chain(FIELDS)
                 .filter_map(|key| Some((key, args.take_key(key)?)))
@@ -186,7 +187,7 @@ impl Runner {
         let numbered = |i: u64| repeated.map_or(subject.to_owned(), |_| format!("{subject}-{i}"));
         let commands: Result<Vec<_>> = (0..repeat.unwrap_or(1))
             .map(|i| match name {
-                "check" | "reset" => {
+                "check" | "reset" | "credit" => {
                     let object = options.get("object").map_or(subject, |name| *name);
                     let object = self.object(object);
                     self.count_command(name, object, numbered(i), &options)
@@ -207,6 +208,7 @@ impl Runner {
             Command::Reset(reset) => Change::Reset(reset),
             Command::Append(append) => Change::Log(append),
             Command::CheckByPolicy(check) => Change::CheckByPolicy(check),
+            Command::Credit(credit) => Change::Credit(credit),
             other => panic!("{other:?} is no change"),
         });
         if is_one {
@@ -236,6 +238,10 @@ impl Runner {
     ) -> Result<Command> {
         if name == "reset" {
             return Ok(Command::Reset(Reset { object, identifier }));
+        }
+        if name == "credit" {
+            let amount = options.get("amount").ok_or("how many?")?.parse()?;
+            return Ok(Command::Credit(Credit { object, identifier, amount }));
         }
         if let Some(type_) = options.get("policy") {
             let type_ = (*type_).to_owned();
@@ -485,7 +491,9 @@ impl Runner {
                 let TokensRecord { tokens, changes } = codec::decode(value)?;
                 format!("tokens={tokens} changes={changes}")
             }
-            Table::Register if key.starts_with("token ") => show_token(&codec::decode(value)?),
+            Table::Register if key.starts_with("token ") => {
+                show_token(&TokenRecord::decode(value)?)
+            }
             Table::Register => {
                 let registers: Registers = codec::decode(value)?;
                 let Registers { now_ms, sessions, shards, .. } = registers;
@@ -587,15 +595,24 @@ fn new_token(name: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
         sha256: Sha256::digest(name.as_bytes()).into(),
     };
     let id = token_id(number(args, "id")?.ok_or("of which id?")?);
-    Ok(vec![Command::CreateToken(NewToken { id, token })])
+    let new = NewToken { id, token };
+    Ok(vec![match number(args, "rate")? {
+        None => Command::CreateToken(new),
+        Some(rate) => {
+            let requests_per_second = u32::try_from(rate)?;
+            Command::CreateLimitedToken(LimitedToken { new, requests_per_second })
+        }
+    }])
 }
 
-fn show_token(TokenRecord { token, created_ms }: &TokenRecord) -> String {
+fn show_token(record: &TokenRecord) -> String {
+    let TokenRecord { token, created_ms, requests_per_second } = record;
     let Token { name, scopes, bindings, name_prefixes, expires_ms, .. } = token;
     let scopes = scopes.names().collect::<Vec<_>>().join("+");
     let expires = expires_ms.map_or("never".to_owned(), |ms| ms.to_string());
     let places = [bindings.join("+"), name_prefixes.join("+")].join("/");
-    format!("name={name} may={scopes} of={places} created={created_ms} expires={expires}")
+    let rate = requests_per_second.map_or(String::new(), |rate| format!(" rate={rate}"));
+    format!("name={name} may={scopes} of={places} created={created_ms} expires={expires}{rate}")
 }
 
 /// Under which key, if any, and for which request; both are the names themselves and no hashes.
@@ -632,6 +649,13 @@ fn show_outcome(outcome: &Outcome) -> String {
             format!("{now_ms}: {allowed}, {remaining} of {limit} remain until {reset_ms}")
         }
         Outcome::Reset => "reset".to_owned(),
+        Outcome::Credited(Credited { credited, window, now_ms }) => {
+            let left = window.map_or("no window".to_owned(), |window| {
+                let limiter::Window { count, start_ms, ends_ms } = window;
+                format!("{count} counted from {start_ms} to {ends_ms}")
+            });
+            format!("{now_ms}: {credited} given back, {left}")
+        }
         Outcome::Logged { id } => format!("logged {}", u128::from_be_bytes(*id)),
         Outcome::Ticked(Ticked { windows, entries, shards, more }) => {
             let more = if *more { ", more is due" } else { "" };

@@ -5,6 +5,8 @@
 //! that asks: the request's own config is what is applied, also when it differs from the last one.
 //! A refused request is not counted and does not move the window. It writes nothing, but for one
 //! case: its window is longer than any before, and the end that it is told has to hold.
+//! A credit takes from the count and leaves the window as it is, also with nothing counted in it: what
+//! clients were told of its end holds. A reset forgets both.
 //!
 //! Invariants:
 //! - A cell is there exactly while one alarm row names it, at [`Cell::alarm_ms`].
@@ -16,17 +18,17 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Check, Reset};
+use super::command::{Check, Credit, Reset};
 use super::keys::{self, Alarm};
 use super::object::{ObjectRecord, ObjectRef, ObjectState};
-use super::outcome::{Answer, Decision, Refusal};
+use super::outcome::{Answer, Credited, Decision, Refusal};
 use super::table::{Overlay, Table, View};
 use crate::codec;
 
 /// What is stored of one identifier. Guide, "Storage Structure": `{count, windowStart}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Admitted requests in the window.
+    /// Admitted requests in the window, less those that were given back.
     pub count: u64,
     /// When the window started, in ms since the Unix epoch.
     pub window_start_ms: u64,
@@ -34,6 +36,17 @@ pub struct Cell {
     pub ends_ms: u64,
     /// The time in the cell's alarm row; never later than `ends_ms`.
     pub alarm_ms: u64,
+}
+
+/// What a cell says of its window: nothing that depends on when ticks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// See [`Cell::count`].
+    pub count: u64,
+    /// See [`Cell::window_start_ms`].
+    pub start_ms: u64,
+    /// See [`Cell::ends_ms`].
+    pub ends_ms: u64,
 }
 
 /// A check with the limit that it is decided by: its own, or a policy's.
@@ -59,7 +72,20 @@ impl<'a> From<&'a Check> for Asked<'a> {
 impl Cell {
     /// Whether the window is open at `now_ms` for a request whose own window is `window_ms`.
     pub fn is_open(&self, now_ms: u64, window_ms: u64) -> bool {
-        now_ms < self.ends_ms && now_ms < self.window_start_ms.saturating_add(window_ms)
+        self.window().is_open(now_ms, window_ms)
+    }
+
+    /// Its window, whether or not that is over.
+    pub fn window(&self) -> Window {
+        let Self { count, window_start_ms, ends_ms, .. } = *self;
+        Window { count, start_ms: window_start_ms, ends_ms }
+    }
+}
+
+impl Window {
+    /// Whether it is open at `now_ms` for a request whose own window is `window_ms`.
+    pub fn is_open(&self, now_ms: u64, window_ms: u64) -> bool {
+        now_ms < self.ends_ms && now_ms < self.start_ms.saturating_add(window_ms)
     }
 }
 
@@ -138,6 +164,21 @@ pub(super) fn reset(rows: &mut Overlay, reset: &Reset) -> io::Result<Answer> {
         remove(rows, key)?;
     }
     Ok(Answer::Reset)
+}
+
+/// Gives back so many of an identifier's requests, or all that its window has counted. The window stays,
+/// for whatever window the requests had that come next.
+pub(super) fn credit(rows: &mut Overlay, now_ms: u64, credit: &Credit) -> io::Result<Answer> {
+    let key = keys::cell(&credit.object, &credit.identifier);
+    let Some(cell) = read(rows, &key)?.filter(|cell| now_ms < cell.ends_ms) else {
+        return Ok(Answer::Credited(Credited { credited: 0, window: None, now_ms }));
+    };
+    let credited = cell.count.min(credit.amount);
+    let left = Cell { count: cell.count - credited, ..cell };
+    if credited > 0 {
+        rows.put(Table::Cell, key, codec::encode(&left));
+    }
+    Ok(Answer::Credited(Credited { credited, window: Some(left.window()), now_ms }))
 }
 
 /// Handles at most `limit` due alarms, of which none is before `from_ms`; returns how many windows

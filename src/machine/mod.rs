@@ -44,18 +44,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::{
-    Append, Batch, Change, Check, Command, Draft, Field, Group, IdempotencyKey, Import,
+    Append, Batch, Change, Check, Command, Credit, Draft, Field, Group, IdempotencyKey, Import,
     ImportedEntry, Keeping, NO_SESSION, Once, Policy, PolicyCheck, Request, Reset, SetPolicy,
     ShardRef, Stamped, StampedChange, Terms, Tick,
 };
 pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
 pub use outcome::{
-    Answer, Answered, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal, Ticked,
+    Answer, Answered, Credited, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal, Ticked,
 };
 pub use table::{Row, Table, View, Write};
-pub use token::{NewToken, Scopes, StoredToken, Token, TokenId};
+pub use token::{LimitedToken, NewToken, Scopes, StoredToken, Token, TokenId};
 pub use version::{
-    VERSION_CHANGES, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS, check_version,
+    VERSION_CHANGES, VERSION_CREDITS, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS,
+    check_version,
 };
 
 use idempotency::KeysRecord;
@@ -204,8 +205,12 @@ impl Machine {
             }
             Command::CheckByPolicy(check) => policy::check(rows, now_ms, check).map(Outcome::from),
             Command::SetPolicy(set) => policy::set(rows, now_ms, set),
-            Command::CreateToken(new) => self.tokens.create(rows, now_ms, new),
+            Command::CreateToken(new) => self.tokens.create(rows, now_ms, new, None),
             Command::RevokeToken { id } => self.tokens.revoke(rows, *id),
+            Command::Credit(credit) => limiter::credit(rows, now_ms, credit).map(Outcome::from),
+            Command::CreateLimitedToken(LimitedToken { new, requests_per_second }) => {
+                self.tokens.create(rows, now_ms, new, Some(*requests_per_second))
+            }
             Command::OpenSession { .. }
             | Command::Tick(_)
             | Command::Raise { .. }
@@ -227,6 +232,7 @@ impl Machine {
             Change::CheckByPolicy(check) => policy::check(rows, now_ms, check),
             Change::Reset(reset) => limiter::reset(rows, reset),
             Change::Log(append) => audit::append(rows, now_ms, shards, append),
+            Change::Credit(credit) => limiter::credit(rows, now_ms, credit),
         };
         if let Some(once) = once {
             return self.keys.once(rows, now_ms, once, changes, carry_out);
@@ -279,7 +285,9 @@ impl Machine {
             | Command::CheckByPolicy(_)
             | Command::SetPolicy(_)
             | Command::CreateToken(_)
-            | Command::RevokeToken { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
+            | Command::RevokeToken { .. }
+            | Command::Credit(_)
+            | Command::CreateLimitedToken(_) => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 }

@@ -38,6 +38,8 @@ struct Model {
     admitted: BTreeMap<(ObjectId, String), Vec<(u64, u64)>>,
     /// Of each identifier, the latest end of its window that a refused request was told.
     told: BTreeMap<(ObjectId, String), u64>,
+    /// Of each identifier, how many of the admitted requests were given back.
+    returned: BTreeMap<(ObjectId, String), u64>,
     shards: BTreeMap<ObjectId, ModelShard>,
     /// What was ever kept under a key, also if that is long ago.
     keys: BTreeMap<[u8; 16], KeyRecord>,
@@ -60,6 +62,7 @@ impl Default for Model {
             applied: BTreeMap::new(),
             admitted: BTreeMap::new(),
             told: BTreeMap::new(),
+            returned: BTreeMap::new(),
             shards: BTreeMap::new(),
             keys: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -146,7 +149,11 @@ impl Model {
                 let policies = if is_first { self.policies.len() as u64 } else { 0 };
                 Outcome::PoliciesSeeded { policies }
             }
-            (true, Command::CreateToken(new)) => self.create_token(new),
+            (true, Command::Credit(credit)) => self.credit(credit).into(),
+            (true, Command::CreateToken(new)) => self.create_token(new, None),
+            (true, Command::CreateLimitedToken(LimitedToken { new, requests_per_second })) => {
+                self.create_token(new, Some(*requests_per_second))
+            }
             (true, Command::RevokeToken { id }) => {
                 let existed = self.tokens.remove(id).is_some();
                 self.token_changes += u64::from(existed);
@@ -211,6 +218,7 @@ impl Model {
             Change::Reset(reset) => self.reset(reset),
             Change::Log(append) => self.append(append),
             Change::CheckByPolicy(check) => self.check_by_policy(check),
+            Change::Credit(credit) => self.credit(credit),
         }
     }
 
@@ -239,23 +247,45 @@ impl Model {
         Outcome::PolicySet { existed: before.is_some() }
     }
 
-    fn create_token(&mut self, NewToken { id, token }: &NewToken) -> Outcome {
+    fn create_token(
+        &mut self,
+        NewToken { id, token }: &NewToken,
+        requests_per_second: Option<u32>,
+    ) -> Outcome {
         let now_ms = self.now_ms;
         let mut live = self.tokens.clone();
         live.retain(|_, record| !record.token.is_over(now_ms));
         if live.contains_key(id) || live.values().any(|record| record.token.name == token.name) {
             return Outcome::Refused(Refusal::TokenExists);
         }
-        live.insert(*id, token::TokenRecord { token: token.clone(), created_ms: now_ms });
+        let (token, created_ms) = (token.clone(), now_ms);
+        live.insert(*id, token::TokenRecord { token, created_ms, requests_per_second });
         self.tokens = live;
         self.token_changes += 1;
         Outcome::TokenCreated { created_ms: now_ms }
     }
 
     fn reset(&mut self, reset: &Reset) -> Answer {
-        self.admitted.remove(&(reset.object.id, reset.identifier.clone()));
-        self.told.remove(&(reset.object.id, reset.identifier.clone()));
+        let id = (reset.object.id, reset.identifier.clone());
+        self.admitted.remove(&id);
+        self.told.remove(&id);
+        self.returned.remove(&id);
         Answer::Reset
+    }
+
+    fn credit(&mut self, credit: &Credit) -> Answer {
+        let (id, now_ms) = ((credit.object.id, credit.identifier.clone()), self.now_ms);
+        let told = self.told.get(&id);
+        let open = |admitted: &&Vec<(u64, u64)>| now_ms < ends_ms(admitted, told);
+        let Some(admitted) = self.admitted.get(&id).filter(open) else {
+            return Answer::Credited(Credited { credited: 0, window: None, now_ms });
+        };
+        let (start_ms, ends_ms) = (admitted[0].0, ends_ms(admitted, told));
+        let counted = admitted.len() as u64 - self.returned.get(&id).unwrap_or(&0);
+        let credited = counted.min(credit.amount);
+        *self.returned.entry(id).or_default() += credited;
+        let window = limiter::Window { count: counted - credited, start_ms, ends_ms };
+        Answer::Credited(Credited { credited, window: Some(window), now_ms })
     }
 
     fn open(&mut self, node: u64) -> Outcome {
@@ -278,10 +308,13 @@ impl Model {
         if over {
             admitted.clear();
         }
-        let allowed = (admitted.len() as u64) < check.requests;
+        let returned = if over { 0 } else { self.returned.get(&id).copied().unwrap_or(0) };
+        let before = admitted.len() as u64 - returned;
+        let allowed = before < check.requests;
         if allowed {
             if over {
                 self.told.remove(&id);
+                self.returned.remove(&id);
             }
             admitted.push((now_ms, check.window_ms));
             self.admitted.insert(id.clone(), admitted.clone());
@@ -294,7 +327,7 @@ impl Model {
         Answer::Checked(Decision {
             allowed,
             limit: check.requests,
-            remaining: check.requests.saturating_sub(admitted.len() as u64),
+            remaining: check.requests.saturating_sub(before + u64::from(allowed)),
             reset_ms: start_ms + check.window_ms,
             now_ms,
         })
@@ -354,6 +387,7 @@ impl Model {
         let windows = self.admitted.len();
         self.admitted.retain(|id, admitted| now_ms < ends_ms(admitted, self.told.get(id)));
         self.told.retain(|id, _| self.admitted.contains_key(id));
+        self.returned.retain(|id, _| self.admitted.contains_key(id));
         let mut done =
             Ticked { windows: (windows - self.admitted.len()) as u64, ..Ticked::default() };
         self.shards.retain(|_, shard| {
@@ -399,7 +433,8 @@ impl Model {
             let (object, identifier) = id;
             let ends_ms = ends_ms(admitted, self.told.get(id));
             let key = [&namespace().id().0[..], &object.0, identifier.as_bytes()].concat();
-            (key, (admitted.len() as u64, admitted[0].0, ends_ms))
+            let counted = admitted.len() as u64 - self.returned.get(id).unwrap_or(&0);
+            (key, (counted, admitted[0].0, ends_ms))
         });
         let found = rows.table(Table::Cell).map(|(key, value)| {
             let cell: Cell = codec::decode(value).unwrap();
@@ -508,12 +543,13 @@ enum Number {
 enum PlannedCommand {
     Check { limiter: u8, identifier: u8, requests: u64, window_ms: u64 },
     Reset { limiter: u8, identifier: u8 },
+    Credit { limiter: u8, identifier: u8, amount: u64 },
     Append { shard: u8, terms: Terms, by_day: bool },
     Import { retention_ms: u64, keep_expired: bool, entries: Vec<PlannedEntry> },
     Changes { once: Option<PlannedKey>, changes: Vec<PlannedCommand> },
     CheckByPolicy { limiter: u8, identifier: u8, type_: u8 },
     SetPolicy(PlannedPolicy),
-    CreateToken { id: u8, name: u8, ttl_ms: Option<u64> },
+    CreateToken { id: u8, name: u8, ttl_ms: Option<u64>, requests_per_second: Option<u32> },
     RevokeToken { id: u8 },
 }
 
@@ -599,9 +635,13 @@ fn planned_command() -> impl Strategy<Value = PlannedCommand> {
         });
     let policies = planned_policy().prop_map(PlannedCommand::SetPolicy);
     let ttl_ms = prop::option::of(prop::sample::select(vec![0u64, 20, 100]));
+    let requests_per_second = prop::option::of(1..3u32);
     let tokens = prop_oneof![
-        2 => (0..3u8, 0..3u8, ttl_ms)
-            .prop_map(|(id, name, ttl_ms)| PlannedCommand::CreateToken { id, name, ttl_ms }),
+        2 => (0..3u8, 0..3u8, ttl_ms, requests_per_second).prop_map(
+            |(id, name, ttl_ms, requests_per_second)| {
+                PlannedCommand::CreateToken { id, name, ttl_ms, requests_per_second }
+            }
+        ),
         1 => (0..3u8).prop_map(|id| PlannedCommand::RevokeToken { id }),
     ];
     prop_oneof![13 => planned_change(), 4 => changes, 3 => imports, 2 => policies, 1 => tokens]
@@ -657,6 +697,12 @@ fn planned_change() -> impl Strategy<Value = PlannedCommand> {
         4 => planned_check_by_policy(),
         1 => (0..4u8, 0..2u8)
             .prop_map(|(limiter, identifier)| PlannedCommand::Reset { limiter, identifier }),
+        1 => (0..4u8, 0..2u8, prop_oneof![4 => 0..3u64, 1 => Just(u64::MAX)])
+            .prop_map(|(limiter, identifier, amount)| PlannedCommand::Credit {
+                limiter,
+                identifier,
+                amount,
+            }),
         4 => (0..3u8, [term(), term(), term(), term()], any::<bool>())
             .prop_map(|(shard, terms, by_day)| PlannedCommand::Append { shard, terms, by_day }),
     ]
@@ -754,12 +800,16 @@ impl Sender {
                 let (object, identifier) = (limiter_named(*number), name(identifier));
                 Command::Reset(Reset { object, identifier })
             }
+            PlannedCommand::Credit { limiter: number, identifier, amount } => {
+                let (object, identifier) = (limiter_named(*number), name(identifier));
+                Command::Credit(Credit { object, identifier, amount: *amount })
+            }
             PlannedCommand::CheckByPolicy { limiter: number, identifier, type_ } => {
                 let (object, identifier) = (limiter_named(*number), name(identifier));
                 Command::CheckByPolicy(PolicyCheck { object, identifier, type_: name(type_) })
             }
             PlannedCommand::SetPolicy(planned) => Command::SetPolicy(set_policy(planned)),
-            PlannedCommand::CreateToken { id, name: number, ttl_ms } => {
+            PlannedCommand::CreateToken { id, name: number, ttl_ms, requests_per_second } => {
                 let token = Token {
                     name: name(number),
                     scopes: Scopes(*number),
@@ -768,7 +818,13 @@ impl Sender {
                     expires_ms: ttl_ms.map(|ttl_ms| self.newest_ms + ttl_ms),
                     sha256: [*id; 32],
                 };
-                Command::CreateToken(NewToken { id: TokenId([*id; 8]), token })
+                let new = NewToken { id: TokenId([*id; 8]), token };
+                match *requests_per_second {
+                    None => Command::CreateToken(new),
+                    Some(requests_per_second) => {
+                        Command::CreateLimitedToken(LimitedToken { new, requests_per_second })
+                    }
+                }
             }
             PlannedCommand::RevokeToken { id } => Command::RevokeToken { id: TokenId([*id; 8]) },
             PlannedCommand::Append { shard, terms, by_day } => {
@@ -823,6 +879,7 @@ fn change(command: Command) -> Change<Append> {
         Command::Reset(reset) => Change::Reset(reset),
         Command::Append(append) => Change::Log(append),
         Command::CheckByPolicy(check) => Change::CheckByPolicy(check),
+        Command::Credit(credit) => Change::Credit(credit),
         other => panic!("{other:?} is no change"),
     }
 }
@@ -907,8 +964,8 @@ proptest! {
         }
     }
 
-    /// A window of a fixed configuration never admits more than its limit, is as long as it says,
-    /// and is over before the next one starts; a group is never carried out twice.
+    /// A window of a fixed configuration never admits more than its limit and what was given back, is
+    /// as long as it says, and is over before the next one starts; a group is never carried out twice.
     #[test]
     fn a_limit_is_exact(plans in plans(2 * TTL_MS)) {
         let (mut replica, mut sender) = (Replica::new(), Sender::default());
@@ -927,6 +984,15 @@ proptest! {
                         match (change, outcome) {
                             (Change::Reset(reset), Outcome::Reset) => {
                                 windows.remove(&(reset.object.id, reset.identifier));
+                            }
+                            (Change::Credit(credit), Outcome::Credited(credited)) => {
+                                let id = (credit.object.id, credit.identifier);
+                                let open = windows.get_mut(&id).zip(credited.window);
+                                if let Some((window, left)) = open {
+                                    prop_assert_eq!(window.0, left.ends_ms, "it stays as it is");
+                                    window.1 -= credited.credited;
+                                    prop_assert_eq!(window.1, left.count);
+                                }
                             }
                             (Change::Check(check), Outcome::Checked(decision)) => {
                                 observe(&mut windows, &check, decision)?;
@@ -998,7 +1064,7 @@ fn carried_out(command: &Command, outcome: Outcome) -> Vec<(Change<Append>, Outc
             let now = pairs.filter(|(_, answered)| !answered.replayed);
             now.map(|(change, answered)| (change, answered.answer.into())).collect()
         }
-        (Command::Check(_) | Command::Reset(_), outcome) => {
+        (Command::Check(_) | Command::Reset(_) | Command::Credit(_), outcome) => {
             vec![(change(command.clone()), outcome)]
         }
         _ => Vec::new(),
@@ -1061,6 +1127,7 @@ fn the_plans_reach_every_answer() {
         "Stale",
         "admitted",
         "answered again",
+        "credited",
         "entries went",
         "import expired",
         "import in conflict",
@@ -1073,6 +1140,7 @@ fn the_plans_reach_every_answer() {
         "logged",
         "misplaced",
         "no policy",
+        "nothing to credit",
         "policies seeded",
         "policy set",
         "raised",
@@ -1095,6 +1163,8 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
         Outcome::Checked(decision) if decision.allowed => vec!["admitted"],
         Outcome::Checked(_) => vec!["refused"],
         Outcome::Reset => vec!["reset"],
+        Outcome::Credited(Credited { credited: 0, .. }) => vec!["nothing to credit"],
+        Outcome::Credited(_) => vec!["credited"],
         Outcome::Logged { .. } => vec!["logged"],
         Outcome::Ticked(Ticked { windows, entries, shards, .. }) => {
             let done =

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limiter::Window;
 use super::table::Write;
 
 /// What a command came to.
@@ -54,6 +55,8 @@ pub enum Outcome {
         /// Whether there was one.
         existed: bool,
     },
+    /// Some of what was counted is not counted any more.
+    Credited(Credited),
 }
 
 /// What an entry of an import came to.
@@ -81,6 +84,8 @@ pub enum Answer {
     },
     /// See [`Outcome::Refused`].
     Refused(Refusal),
+    /// See [`Outcome::Credited`].
+    Credited(Credited),
 }
 
 impl Answer {
@@ -88,7 +93,8 @@ impl Answer {
     pub fn has_changed(&self) -> bool {
         match self {
             Self::Checked(decision) => decision.allowed,
-            Self::Reset | Self::Logged { .. } => true,
+            // Sent again, a credit that found nothing to give back must not find something.
+            Self::Reset | Self::Logged { .. } | Self::Credited(_) => true,
             Self::Refused(_) => false,
         }
     }
@@ -101,6 +107,7 @@ impl From<Answer> for Outcome {
             Answer::Reset => Self::Reset,
             Answer::Logged { id } => Self::Logged { id },
             Answer::Refused(refusal) => Self::Refused(refusal),
+            Answer::Credited(credited) => Self::Credited(credited),
         }
     }
 }
@@ -126,6 +133,17 @@ pub struct Decision {
     /// When the window ends, in ms since the Unix epoch.
     pub reset_ms: u64,
     /// The machine's clock at the decision, in ms since the Unix epoch.
+    pub now_ms: u64,
+}
+
+/// What a credit came to, and how the identifier stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credited {
+    /// How many requests were given back: those that were asked for, or all that were counted.
+    pub credited: u64,
+    /// The window, with what is still counted in it; none if none was open.
+    pub window: Option<Window>,
+    /// The machine's clock at the credit, in ms since the Unix epoch.
     pub now_ms: u64,
 }
 

@@ -9,6 +9,9 @@
 //! - [`TokensRecord::changes`] grows with every change of a row: who knows it knows whether what was read
 //!   before still holds.
 //! - No two tokens that are in force at one time have the same name.
+//!
+//! How often a token may ask is stored behind what all tokens have, under a version byte of its own: the
+//! rows of tokens that may ask as often as they like are those of the builds that knew no other.
 
 use std::io;
 
@@ -17,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::keys;
 use super::outcome::{Outcome, Refusal};
 use super::table::{Overlay, Row, Table, View};
+use super::version::VERSION_CREDITS;
 use crate::codec;
 use crate::limits;
 
@@ -94,13 +98,52 @@ pub struct NewToken {
     pub token: Token,
 }
 
-/// What is stored of a token.
+/// The same, of a token that may ask only so often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitedToken {
+    /// What is to be stored.
+    pub new: NewToken,
+    /// Requests that each node takes from it in a second, at least 1.
+    pub requests_per_second: u32,
+}
+
+/// What is stored of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
     /// What it is.
     pub token: Token,
     /// When it was stored, in ms since the Unix epoch.
     pub created_ms: u64,
+    /// Requests that each node takes from it in a second; as many as come if there is none.
+    pub requests_per_second: Option<u32>,
+}
+
+impl TokenRecord {
+    /// The row's value.
+    pub fn encode(&self) -> Vec<u8> {
+        let of_all = (&self.token, self.created_ms);
+        match self.requests_per_second {
+            None => codec::encode(&of_all),
+            Some(requests_per_second) => {
+                codec::encode_as(VERSION_CREDITS, &(of_all, requests_per_second))
+            }
+        }
+    }
+
+    /// The record in a row's value.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is none.
+    pub fn decode(value: &[u8]) -> io::Result<Self> {
+        let ((token, created_ms), requests_per_second) = match value.first() {
+            Some(&VERSION_CREDITS) => {
+                let (of_all, requests_per_second) = codec::decode_as(VERSION_CREDITS, value)?;
+                (of_all, Some(requests_per_second))
+            }
+            _ => (codec::decode(value)?, None),
+        };
+        Ok(Self { token, created_ms, requests_per_second })
+    }
 }
 
 /// What is stored of all tokens together.
@@ -133,6 +176,7 @@ impl TokensRecord {
         rows: &mut Overlay,
         now_ms: u64,
         new: &NewToken,
+        requests_per_second: Option<u32>,
     ) -> io::Result<Outcome> {
         let (from, to) = keys::tokens();
         let all = read(rows.scan(Table::Register, &from, &to, usize::MAX)?)?;
@@ -149,8 +193,9 @@ impl TokensRecord {
         for stored in over {
             rows.delete(Table::Register, keys::token(stored.id));
         }
-        let record = TokenRecord { token: new.token.clone(), created_ms: now_ms };
-        rows.put(Table::Register, keys::token(new.id), codec::encode(&record));
+        let (token, created_ms) = (new.token.clone(), now_ms);
+        let record = TokenRecord { token, created_ms, requests_per_second };
+        rows.put(Table::Register, keys::token(new.id), record.encode());
         self.tokens = live.len() as u64 + 1;
         self.changed(rows);
         Ok(Outcome::TokenCreated { created_ms: now_ms })
@@ -188,7 +233,7 @@ fn read(rows: Vec<Row>) -> io::Result<Vec<StoredToken>> {
         let id = keys::split_token(&key).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "the state is damaged: a token's key")
         })?;
-        Ok(StoredToken { id, record: codec::decode(&value)? })
+        Ok(StoredToken { id, record: TokenRecord::decode(&value)? })
     });
     stored.collect()
 }
@@ -213,7 +258,7 @@ mod tests {
                 sha256: [7; 32],
             };
             let new = NewToken { id: TokenId(number.to_be_bytes()), token };
-            all.create(&mut rows, now_ms, &new).unwrap()
+            all.create(&mut rows, now_ms, &new, None).unwrap()
         };
         let created = |created_ms| Outcome::TokenCreated { created_ms };
         for number in 0..limits::TOKENS_MAX {
@@ -237,6 +282,32 @@ mod tests {
         let again = all.revoke(&mut rows, TokenId(5001u64.to_be_bytes())).unwrap();
         assert_eq!(again, Outcome::TokenRevoked { existed: false });
         assert_eq!(all, TokensRecord { tokens: most - 1, changes: most + 4 });
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_also_by_the_builds_before() {
+        let token = Token {
+            name: "n".to_owned(),
+            scopes: Scopes::CHECK,
+            bindings: Vec::new(),
+            name_prefixes: vec!["p".to_owned()],
+            expires_ms: Some(3),
+            sha256: [7; 32],
+        };
+        let record = TokenRecord { token, created_ms: 5, requests_per_second: None };
+        let limited = TokenRecord { requests_per_second: Some(9), ..record.clone() };
+        for record in [&record, &limited] {
+            assert_eq!(TokenRecord::decode(&record.encode()).unwrap(), *record);
+        }
+        // As a structure of these two was.
+        assert_eq!(record.encode(), codec::encode(&(&record.token, 5u64)));
+        let mut cut = limited.encode();
+        cut.pop();
+        let mut of_another_version = limited.encode();
+        of_another_version[0] = VERSION_CREDITS + 1;
+        for bad in [&[][..], &cut, &of_another_version, &[VERSION_CREDITS]] {
+            assert!(TokenRecord::decode(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::codec;
 /// stored, as it was in the builds that had no versions of commands.
 pub const VERSION_MIN: u8 = codec::VERSION;
 /// The newest commands that this build knows. 3 has [`super::Command::Raise`].
-pub const VERSION_MAX: u8 = VERSION_TOKENS;
+pub const VERSION_MAX: u8 = VERSION_CREDITS;
 /// The first version that has [`super::Command::Changes`] and [`super::Command::Import`].
 pub const VERSION_CHANGES: u8 = 4;
 /// The first version that has [`super::Command::CheckByPolicy`], [`super::Command::SetPolicy`] and
@@ -24,6 +24,8 @@ pub const VERSION_CHANGES: u8 = 4;
 pub const VERSION_POLICIES: u8 = 5;
 /// The first version that has [`super::Command::CreateToken`] and [`super::Command::RevokeToken`].
 pub const VERSION_TOKENS: u8 = 6;
+/// The first version that has [`super::Command::Credit`] and [`super::Command::CreateLimitedToken`].
+pub const VERSION_CREDITS: u8 = 7;
 
 /// Up to which version the log may hold commands, by the state that `view` shows.
 pub(super) fn load(view: &dyn View) -> io::Result<u8> {

@@ -54,6 +54,10 @@ metrics! {
             &["binding", "class", "endpoint"]);
         http_refused_connections: IntCounter = counter("tallykeep_http_connections_refused_total",
             "Clients' connections that were one too many.");
+        http_address_refused_connections: IntCounter = counter("tallykeep_http_address_connections_refused_total",
+            "Clients' connections that were one too many of their address.");
+        http_token_limited: IntCounter = counter("tallykeep_http_token_limited_total",
+            "Requests that were refused because their token asks more often than it may.");
         http_connections: IntGauge = gauge("tallykeep_http_connections",
             "Clients' connections that are open.");
         tail_clients: IntGauge = gauge("tallykeep_tail_clients",

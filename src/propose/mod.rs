@@ -45,9 +45,9 @@ use top::Top;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{
-    Answer, Answered, Change, Check, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
+    Answer, Answered, Change, Check, Credit, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
     NamespaceId, NewToken, ObjectRef, Outcome, PolicyCheck, Refusal, Request, Reset, SetPolicy,
-    VERSION_CHANGES, VERSION_POLICIES, import,
+    VERSION_CHANGES, VERSION_CREDITS, VERSION_POLICIES, import,
 };
 use crate::raft::Node;
 use crate::trace::{self, Traced};
@@ -163,11 +163,7 @@ impl Proposer {
         changes: Vec<Change>,
     ) -> Result<Outcome> {
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
-        let is_by_policy = |change: &Change| matches!(change, Change::CheckByPolicy(_));
-        let version = match changes.iter().any(is_by_policy) {
-            true => VERSION_POLICIES,
-            false => VERSION_CHANGES,
-        };
+        let version = changes.iter().map(version_of).fold(VERSION_CHANGES, u8::max);
         self.wait_for(version, deadline).await?;
         let checked: Vec<_> = changes.iter().map(|change| top::cell(change).map(owned)).collect();
         let outcome = self.propose_by(Request::Changes { key, changes }, deadline).await?;
@@ -182,6 +178,20 @@ impl Proposer {
             }
         }
         Ok(outcome)
+    }
+
+    /// Gives back some of what a limiter has counted. Comes to [`Outcome::Credited`] or, with a key, once for
+    /// it and as [`Proposer::change`] says.
+    ///
+    /// # Errors
+    /// As [`Proposer::change`].
+    pub async fn credit(&self, key: Option<IdempotencyKey>, credit: Credit) -> Result<Outcome> {
+        if key.is_some() {
+            return self.change(key, vec![Change::Credit(credit)]).await;
+        }
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
+        self.wait_for(VERSION_CREDITS, deadline).await?;
+        self.propose_by(Request::Credit(credit), deadline).await
     }
 
     /// The limiters that have refused most on this node in the last minutes, of one namespace or of all;
@@ -237,8 +247,8 @@ impl Proposer {
                 return Ok(());
             }
         }
-        let message = "idempotency keys, batches, imports, policies and tokens cannot be used until all \
-                       nodes know them: an upgrade is under way, or version_max holds it";
+        let message = "idempotency keys, batches, imports, policies, tokens, their limits and credits cannot \
+                       be used until all nodes know them: an upgrade is under way, or version_max holds it";
         Err(Error::new(Kind::Unavailable, "not_yet_supported", message))
     }
 
@@ -344,6 +354,15 @@ pub fn start(
     Proposals { proposer, leader, tasks }
 }
 
+/// The first version of commands that has a change.
+fn version_of(change: &Change) -> u8 {
+    match change {
+        Change::Check(_) | Change::Reset(_) | Change::Log(_) => VERSION_CHANGES,
+        Change::CheckByPolicy(_) => VERSION_POLICIES,
+        Change::Credit(_) => VERSION_CREDITS,
+    }
+}
+
 /// About how many bytes a request is in a group.
 fn size(request: &Request) -> usize {
     match request {
@@ -357,6 +376,7 @@ fn size(request: &Request) -> usize {
                 Change::Reset(reset) => reset_size(reset),
                 Change::Log(draft) => log_size(draft),
                 Change::CheckByPolicy(check) => policy_check_size(check),
+                Change::Credit(credit) => credit_size(credit),
             };
             FIXED_BYTES + changes.iter().map(size).sum::<usize>()
         }
@@ -370,6 +390,8 @@ fn size(request: &Request) -> usize {
         Request::SeedPolicies(policies) => policies.iter().map(policy_size).sum::<usize>(),
         Request::CreateToken(new) => token_size(new),
         Request::RevokeToken { .. } => FIXED_BYTES,
+        Request::Credit(credit) => credit_size(credit),
+        Request::CreateLimitedToken(limited) => token_size(&limited.new),
     }
 }
 
@@ -395,6 +417,10 @@ fn token_size(NewToken { token, .. }: &NewToken) -> usize {
 
 fn reset_size(reset: &Reset) -> usize {
     FIXED_BYTES + name_size(&reset.object) + reset.identifier.len()
+}
+
+fn credit_size(credit: &Credit) -> usize {
+    FIXED_BYTES + name_size(&credit.object) + credit.identifier.len()
 }
 
 fn log_size(draft: &Draft) -> usize {

@@ -95,6 +95,8 @@ impl Stamper {
             Request::SeedPolicies(policies) => Stamped::SeedPolicies { policies },
             Request::CreateToken(new) => Stamped::CreateToken(new),
             Request::RevokeToken { id } => Stamped::RevokeToken { id: *id },
+            Request::Credit(credit) => Stamped::Credit(credit),
+            Request::CreateLimitedToken(limited) => Stamped::CreateLimitedToken(limited),
         }
     }
 
@@ -104,6 +106,7 @@ impl Stamper {
             Change::Reset(reset) => StampedChange::Reset(reset),
             Change::Log(draft) => StampedChange::Log(self.append(draft)),
             Change::CheckByPolicy(check) => StampedChange::CheckByPolicy(check),
+            Change::Credit(credit) => StampedChange::Credit(credit),
         }
     }
 

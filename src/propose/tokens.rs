@@ -5,18 +5,32 @@ use tokio::time::Instant;
 use super::Proposer;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::machine::{NewToken, Outcome, Request, StoredToken, TokenId, VERSION_TOKENS, token};
+use crate::machine::{
+    LimitedToken, NewToken, Outcome, Request, StoredToken, TokenId, VERSION_CREDITS,
+    VERSION_TOKENS, token,
+};
 
 impl Proposer {
-    /// Stores a token. Comes to [`Outcome::TokenCreated`] or, if its name or id is taken or there is no room
-    /// for it, to [`Outcome::Refused`].
+    /// Stores a token, that may ask only so often if that is said. Comes to [`Outcome::TokenCreated`] or, if
+    /// its name or id is taken or there is no room for it, to [`Outcome::Refused`].
     ///
     /// # Errors
     /// As [`Proposer::change`].
-    pub async fn create_token(&self, new: NewToken) -> Result<Outcome> {
+    pub async fn create_token(
+        &self,
+        new: NewToken,
+        requests_per_second: Option<u32>,
+    ) -> Result<Outcome> {
         let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
-        self.wait_for(VERSION_TOKENS, deadline).await?;
-        self.propose_by(Request::CreateToken(new), deadline).await
+        let (version, request) = match requests_per_second {
+            None => (VERSION_TOKENS, Request::CreateToken(new)),
+            Some(requests_per_second) => {
+                let limited = LimitedToken { new, requests_per_second };
+                (VERSION_CREDITS, Request::CreateLimitedToken(limited))
+            }
+        };
+        self.wait_for(version, deadline).await?;
+        self.propose_by(request, deadline).await
     }
 
     /// Removes a token. Comes to [`Outcome::TokenRevoked`]. It needs no room on the disks: a secret that got

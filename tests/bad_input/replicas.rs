@@ -10,9 +10,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tallykeep::codec;
 use tallykeep::machine::{
-    Append, Batch, Change, Check, Command, Group, GroupOutcome, IdempotencyKey, Import,
-    ImportedEntry, Keeping, Machine, NamespaceId, NewToken, ObjectId, ObjectRef, Once, Policy,
-    PolicyCheck, Reset, Scopes, SetPolicy, Table, Tick, Token, TokenId, View,
+    Append, Batch, Change, Check, Command, Credit, Group, GroupOutcome, IdempotencyKey, Import,
+    ImportedEntry, Keeping, LimitedToken, Machine, NamespaceId, NewToken, ObjectId, ObjectRef,
+    Once, Policy, PolicyCheck, Reset, Scopes, SetPolicy, Table, Tick, Token, TokenId, View,
 };
 use tallykeep::storage::{Snapshots, StateOptions, StateStore};
 use tempfile::TempDir;
@@ -60,6 +60,9 @@ fn change() -> impl Strategy<Value = Change<Append>> {
     );
     let reset = (object(), identifier())
         .prop_map(|(object, identifier)| Change::Reset(Reset { object, identifier }));
+    let credit = (object(), identifier(), number()).prop_map(|(object, identifier, amount)| {
+        Change::Credit(Credit { object, identifier, amount })
+    });
     let term = || prop::option::of(prop::sample::select(vec![0, 1, u64::MAX]));
     let day = prop::option::of(prop::sample::select(vec![0, 1, u32::MAX]));
     let terms = [term(), term(), term(), term()];
@@ -73,7 +76,7 @@ fn change() -> impl Strategy<Value = Change<Append>> {
         (object(), identifier(), identifier()).prop_map(|(object, identifier, type_)| {
             Change::CheckByPolicy(PolicyCheck { object, identifier, type_ })
         });
-    prop_oneof![8 => check, 1 => reset, 6 => append, 4 => by_policy]
+    prop_oneof![8 => check, 1 => reset, 1 => credit, 6 => append, 4 => by_policy]
 }
 
 /// Of limits that no node takes.
@@ -120,13 +123,21 @@ fn token() -> impl Strategy<Value = Command> {
     let id = || (0..3u8).prop_map(|byte| TokenId([byte; 8]));
     let texts = || prop::collection::vec(identifier(), 0..3);
     let expires_ms = prop::option::of(number());
-    let token = (identifier(), any::<u8>(), texts(), texts(), expires_ms);
-    let new =
-        (id(), token).prop_map(|(id, (name, scopes, bindings, name_prefixes, expires_ms))| {
+    let token = (identifier(), any::<u8>(), texts(), texts(), expires_ms).prop_map(
+        |(name, scopes, bindings, name_prefixes, expires_ms)| {
             let (scopes, sha256) = (Scopes(scopes), [scopes; 32]);
-            let token = Token { name, scopes, bindings, name_prefixes, expires_ms, sha256 };
-            Command::CreateToken(NewToken { id, token })
-        });
+            Token { name, scopes, bindings, name_prefixes, expires_ms, sha256 }
+        },
+    );
+    let new = (id(), token, prop::option::of(any::<u32>())).prop_map(|(id, token, rate)| {
+        let new = NewToken { id, token };
+        match rate {
+            None => Command::CreateToken(new),
+            Some(requests_per_second) => {
+                Command::CreateLimitedToken(LimitedToken { new, requests_per_second })
+            }
+        }
+    });
     prop_oneof![3 => new, 1 => id().prop_map(|id| Command::RevokeToken { id })]
 }
 
@@ -136,6 +147,7 @@ fn command() -> impl Strategy<Value = Command> {
         Change::Reset(reset) => Command::Reset(reset),
         Change::Log(append) => Command::Append(append),
         Change::CheckByPolicy(check) => Command::CheckByPolicy(check),
+        Change::Credit(credit) => Command::Credit(credit),
     });
     let seeds = prop::collection::vec(set_policy(), 0..3);
     let several = (prop::option::weighted(0.8, once()), prop::collection::vec(change(), 0..4))

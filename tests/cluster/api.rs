@@ -178,7 +178,8 @@ impl Answer {
         let detail = problem["detail"].as_str().expect("a detail");
         assert!(!detail.is_empty(), "{text}");
         let retry_after = self.header("retry-after");
-        assert_eq!(retry_after.parse::<u32>().is_ok(), status == 503, "{text} {retry_after:?}");
+        let waits = matches!(status, 429 | 503);
+        assert_eq!(retry_after.parse::<u32>().is_ok(), waits, "{text} {retry_after:?}");
         detail.to_owned()
     }
 

@@ -86,8 +86,9 @@ fn choose(world: &World, rng: &mut StdRng) -> Option<Ask> {
         0..35 => Ask::Count { key: rng.random_range(0..workload::COUNTERS) },
         35..50 => Ask::Limited { key: rng.random_range(0..workload::LIMITERS) },
         50..60 => Ask::Contended { key: rng.random_range(0..workload::CONTENDED) },
-        60..64 => Ask::Reset { key: rng.random_range(0..workload::CONTENDED) },
-        64..80 => Ask::Log { number: lock(&world.history).next_number() },
+        60..63 => Ask::Reset { key: rng.random_range(0..workload::CONTENDED) },
+        63..66 => Ask::Credit { key: rng.random_range(0..workload::CONTENDED) },
+        66..80 => Ask::Log { number: lock(&world.history).next_number() },
         80..92 => Ask::ReadCount { key: rng.random_range(0..workload::COUNTERS) },
         _ => {
             let history = lock(&world.history);
@@ -127,6 +128,7 @@ async fn carry_out_once(process: &Process, ask: &Ask, key: IdempotencyKey) -> Re
             proposer.check_once(workload::contended_check(of), key).await?
         }
         Ask::Reset { key: of } => proposer.change(Some(key), change(workload::reset(of))).await?,
+        Ask::Credit { key: of } => proposer.credit(Some(key), workload::credit(of)).await?,
         Ask::Log { number } => proposer.change(Some(key), change(workload::log(number))).await?,
         Ask::ReadCount { .. } | Ask::ReadLog { .. } => {
             return Err(Error::internal("a read changes nothing"));
@@ -149,6 +151,7 @@ fn refused(world: &World, error: &Error) -> Told {
         | Kind::TooLarge
         | Kind::Conflict
         | Kind::KeyReused
+        | Kind::TooOften
         | Kind::Internal => {
             world.violate("no other error than those that are promised", error.message.clone());
             Told::Unknown
@@ -163,6 +166,7 @@ async fn carry_out(world: &World, process: &Process, ask: &Ask) -> Result<Told> 
         Ask::Limited { key } => proposer.check(workload::limited_check(key)).await?,
         Ask::Contended { key } => proposer.check(workload::contended_check(key)).await?,
         Ask::Reset { key } => proposer.propose(workload::reset(key)).await?,
+        Ask::Credit { key } => proposer.credit(None, workload::credit(key)).await?,
         Ask::Log { number } => proposer.propose(workload::log(number)).await?,
         Ask::ReadCount { key } => {
             return Ok(Told::Count(count(&*snapshot(world, process).await?, key)?));
@@ -181,6 +185,7 @@ fn told(ask: &Ask, outcome: Outcome) -> Result<Told> {
     match outcome {
         Outcome::Checked(decision) => Ok(Told::Decided(decision)),
         Outcome::Reset => Ok(Told::Reset),
+        Outcome::Credited(credited) => Ok(Told::Credited(credited)),
         Outcome::Logged { .. } => Ok(Told::Logged),
         other => Err(Error::internal(format!("{ask:?} came to {other:?}"))),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tallykeep::machine::Decision;
+use tallykeep::machine::{Credited, Decision};
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Ask {
     Contended { key: u64 },
     /// Forgets what was counted of such a limiter.
     Reset { key: u64 },
+    /// Gives back some of it.
+    Credit { key: u64 },
     /// An audit entry of its own number.
     Log { number: u64 },
     /// How often `key` was counted.
@@ -29,6 +31,7 @@ pub enum Ask {
 pub enum Told {
     Decided(Decision),
     Reset,
+    Credited(Credited),
     Logged,
     Count(u64),
     Found(bool),

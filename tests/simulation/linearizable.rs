@@ -1,8 +1,8 @@
-//! Invariant: checks, resets and reads are linearizable (Herlihy and Wing, 1990).
+//! Invariant: checks, resets, credits and reads are linearizable (Herlihy and Wing, 1990).
 //!
 //! Of a counter every admitted check has a place of its own, and a read tells how many there were, so
-//! it is enough that places and counts never go back in real time. Limiters that are full and reset
-//! need the search in `search.rs`.
+//! it is enough that places and counts never go back in real time. Limiters that are full, reset and
+//! credited need the search in `search.rs`.
 
 use std::collections::BTreeSet;
 

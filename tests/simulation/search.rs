@@ -1,5 +1,6 @@
-//! The search for an order of checks and resets of one limiter that explains their answers (Wing and
-//! Gong, "Testing and verifying concurrent objects", 1993, with Lowe's memory of what was tried).
+//! The search for an order of checks, resets and credits of one limiter that explains their answers
+//! (Wing and Gong, "Testing and verifying concurrent objects", 1993, with Lowe's memory of what was
+//! tried).
 //!
 //! Requests of unknown fate may stand anywhere behind their beginning, or nowhere. Those of a kind are
 //! alike, so of them only the earliest is tried.
@@ -28,8 +29,8 @@ struct Step<'a> {
 pub fn check(history: &History) -> Result<u64, String> {
     let mut given_up = 0;
     for key in 0..workload::CONTENDED {
-        let is_of_key =
-            |call: &&Call| call.ask == Ask::Contended { key } || call.ask == Ask::Reset { key };
+        let of_key = [Ask::Contended { key }, Ask::Reset { key }, Ask::Credit { key }];
+        let is_of_key = |call: &&Call| of_key.contains(&call.ask);
         let changes = |call: &&Call| !matches!(call.told, Told::Unchanged(_));
         let calls = history.calls.iter().filter(is_of_key).filter(changes);
         let steps: Vec<Step> =
@@ -96,6 +97,9 @@ fn carry_out(call: &Call, cell: Cell, limit: u64) -> Option<Cell> {
     if matches!(call.ask, Ask::Reset { .. }) {
         return Some(None);
     }
+    if matches!(call.ask, Ask::Credit { .. }) {
+        return credit(call, cell);
+    }
     let (end, count) = cell.unwrap_or((None, 0));
     let Told::Decided(decision) = &call.told else {
         // Of unknown fate; a refusal would change nothing.
@@ -108,4 +112,19 @@ fn carry_out(call: &Call, cell: Cell, limit: u64) -> Option<Cell> {
     };
     let after = if decision.allowed { count + 1 } else { count };
     (is_same && is_right).then_some(Some((Some(decision.reset_ms), after)))
+}
+
+/// The same, of a credit: the window stays, and its count becomes less.
+fn credit(call: &Call, cell: Cell) -> Option<Cell> {
+    let credited = cell.map_or(0, |(_, count)| count.min(workload::CREDITED));
+    let Told::Credited(told) = &call.told else {
+        return Some(cell.map(|(end, count)| (end, count - credited)));
+    };
+    if told.credited != credited || told.window.is_some() != cell.is_some() {
+        return None;
+    }
+    let Some(((end, count), window)) = cell.zip(told.window) else { return Some(None) };
+    let is_same = end.is_none_or(|end| end == window.ends_ms);
+    let after = (Some(window.ends_ms), count - credited);
+    (is_same && window.count == after.1).then_some(Some(after))
 }

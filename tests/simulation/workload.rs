@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tallykeep::machine::{
-    Check, Draft, Field, Namespace, ObjectRef, Request, Reset, ShardRef, Terms, audit,
+    Check, Credit, Draft, Field, Namespace, ObjectRef, Request, Reset, ShardRef, Terms, audit,
 };
 use tallykeep::query::Scope;
 
@@ -14,6 +14,8 @@ const LONG_MS: u64 = 24 * 60 * 60 * 1000;
 pub const COUNTERS: u64 = 2;
 pub const LIMITERS: u64 = 6;
 pub const CONTENDED: u64 = 4;
+/// What a credit gives back: more than some of the limiters count.
+pub const CREDITED: u64 = 2;
 
 /// The limit and the window, in ms, of a limiter that nobody resets: half of them are long.
 pub fn limited(key: u64) -> (u64, u64) {
@@ -27,7 +29,7 @@ pub fn limited(key: u64) -> (u64, u64) {
     }
 }
 
-/// The limit of a limiter that is reset.
+/// The limit of a limiter that is reset and credited.
 pub fn contended(key: u64) -> u64 {
     key + 1
 }
@@ -57,6 +59,11 @@ pub fn contended_check(key: u64) -> Check {
 pub fn reset(key: u64) -> Request {
     let Check { object, identifier, .. } = contended_check(key);
     Request::Reset(Reset { object, identifier })
+}
+
+pub fn credit(key: u64) -> Credit {
+    let Check { object, identifier, .. } = contended_check(key);
+    Credit { object, identifier, amount: CREDITED }
 }
 
 fn audit_namespace() -> Namespace {

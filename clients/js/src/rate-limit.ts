@@ -88,7 +88,9 @@ async function ask(
       : { identifier, config: { requests: config.requests, windowMs: config.windowMs } };
   const name = `${type}:${identifier}`;
   const response = await post(namespace, name, "https://rate-limiter/check", JSON.stringify(body));
-  if (response.status !== 200 && response.status !== 429) {
+  // A 429 that is a problem is none of a limiter: the token asks the node too often.
+  const isProblem = response.headers.get("content-type") === "application/problem+json";
+  if (isProblem || (response.status !== 200 && response.status !== 429)) {
     throw new Error(`the limiter answered ${await describe(response)}`);
   }
   const result = (await response.json()) as RateLimitResult;

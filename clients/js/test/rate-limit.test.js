@@ -74,12 +74,14 @@ test("identifiers that the cluster would not take are limited all the same", asy
 test("it fails open as the guide says, and tells why", async (t) => {
   const unavailable = await fakeNode(t, (_, response) => problem(response, 503, "no_leader", { "Retry-After": "9" }));
   const refusing = await fakeNode(t, (_, response) => problem(response, 401, "unauthorized"));
+  const often = await fakeNode(t, (_, response) => problem(response, 429, "token_rate_limited"));
   const strange = await fakeNode(t, (_, response) => json(response, 200, { ok: true }));
   const html = await fakeNode(t, (_, response) => response.end("<h1>"));
   const cases = [
     [durableObjects({ endpoints: [await deadEndpoint()], timeoutMs: 100 }), /ECONNREFUSED/],
     [durableObjects({ endpoints: [unavailable.endpoint] }), /503: detail of no_leader/],
     [durableObjects({ endpoints: [refusing.endpoint] }), /401 detail of unauthorized/],
+    [durableObjects({ endpoints: [often.endpoint] }), /429 detail of token_rate_limited/],
     [durableObjects({ endpoints: [strange.endpoint] }), /no allowed or no resetTime/],
     [durableObjects({ endpoints: [html.endpoint] }), /JSON/],
     [{}, /idFromName/],

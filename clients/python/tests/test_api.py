@@ -131,6 +131,13 @@ def test_what_is_no_decision_is_none(status: int, body: bytes) -> None:
     assert (caught.value.status, caught.value.retryable) == (status, False)
 
 
+def test_a_token_that_asks_too_often_is_no_refused_check() -> None:
+    body = b'{"detail":"wait a second","code":"token_rate_limited"}'
+    with pytest.raises(RequestError, match="wait a second") as caught:
+        check.read(Answer(429, {}, body))
+    assert (caught.value.status, caught.value.code) == (429, "token_rate_limited")
+
+
 def test_a_4xx_is_told_in_the_clusters_words() -> None:
     body = b'{"detail":"identifier must be there","code":"invalid_field"}'
     for operation in (check, _api.query(*[None] * 9), _api.export("json", True, *[None] * 7)):

@@ -17,6 +17,7 @@ const FULL: &str = r#"
     retention = "36h"
     snapshot_log_bytes = 1000000
     version_max = 2
+    connections_per_address_max = 7
     insecure = true
     policies = [{ binding = "LIMITS", type = "wix", requests = 1, window = "1500ms" }]
     nodes = [

@@ -65,7 +65,7 @@ impl Action {
         let action = format!("{subject}.{}", method.as_str().to_ascii_lowercase());
         let mut details = json!({"request": id.text(), "target": target});
         let mut entry = json!({"type": "admin", "action": action, "ip": source});
-        if let Some(Bearer { id, token }) = bearer {
+        if let Some(Bearer { id, token, .. }) = bearer {
             entry["userId"] = json!(id);
             details["tokenName"] = json!(token.name);
         }
@@ -138,6 +138,7 @@ mod tests {
     fn what_changes_something_is_recorded() {
         for (method, path, recorded) in [
             (Method::POST, "/admin/members", true),
+            (Method::POST, "/admin/limiters/RATE_LIMITER/name/a/credit", true),
             (Method::PUT, "/admin/policies/wix", true),
             (Method::DELETE, "/admin/tokens/00", true),
             (Method::GET, "/admin/backup", true),

@@ -2,13 +2,15 @@
 //!
 //! Where the configuration has `[auth]`, a request needs a token: one of the configuration, or one of the
 //! cluster's state ([`crate::machine::token`]) as far as it is applied on this node. The tokens are in memory,
-//! so a request costs one hash and one look. Where there is no `[auth]`, it costs a comparison.
+//! so a request costs one hash and one look; of a token that may ask only so often, an atomic number too.
+//! Where there is no `[auth]`, it costs a comparison.
 //!
 //! A node that has just started does not know yet which tokens were revoked while it was down. Until it has
 //! caught up with the cluster it refuses those of the state with 503, and takes those of the configuration.
 
 mod action;
 mod need;
+mod pace;
 mod record;
 mod refused;
 mod table;
@@ -27,6 +29,7 @@ use crate::bindings::{Binding, Bindings};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{Scopes, Token, token};
+use crate::metrics::counted;
 use crate::propose::Proposer;
 use crate::raft::Node;
 
@@ -124,7 +127,8 @@ impl Guard {
     /// Whether a request may pass, whose id is `id`; gives the action that it is, if it is to be recorded.
     ///
     /// # Errors
-    /// [`Kind::Unauthenticated`], [`Kind::Forbidden`]; [`Kind::Unavailable`] of a node that has just started.
+    /// [`Kind::Unauthenticated`], [`Kind::TooOften`], [`Kind::Forbidden`]; [`Kind::Unavailable`] of a node that has
+    /// just started.
     pub(super) fn admit(
         &self,
         method: &Method,
@@ -175,6 +179,11 @@ impl Guard {
                 ));
             }
         };
+        // Whatever becomes of it: a request that is refused has to be looked at, too.
+        if let Err(most) = bearer.take() {
+            counted().http_token_limited.inc();
+            return Err(too_often(&bearer, most));
+        }
         if let Need::Scopes(scopes, place) = need
             && let Err(error) = self.check(&bearer.token, scopes, place, path)
         {
@@ -229,6 +238,13 @@ impl Guard {
 fn unauthenticated() -> Error {
     let message = "a valid token is needed: Authorization: Bearer tk_…";
     Error::new(Kind::Unauthenticated, "unauthenticated", message)
+}
+
+fn too_often(bearer: &Bearer, most: u32) -> Error {
+    let name = &bearer.token.name;
+    let message =
+        format!("the token {name:?} may ask each node {most} times a second; wait a second");
+    Error::new(Kind::TooOften, "token_rate_limited", message)
 }
 
 #[cfg(test)]

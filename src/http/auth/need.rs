@@ -107,6 +107,7 @@ mod tests {
             (Method::GET, "/admin/backup"),
             (Method::GET, "/admin/tokens"),
             (Method::POST, "/admin/cluster"),
+            (Method::POST, "/admin/limiters/RATE_LIMITER/name/a/credit"),
             (Method::GET, "/admin/what/comes/later"),
         ] {
             assert_eq!(of(&method, path), cluster(Scopes::ADMIN), "{path}");

@@ -5,17 +5,39 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use tokio::time::Instant;
 
+use super::pace::Pace;
 use crate::limits;
 use crate::machine::{Scopes, StoredToken, Token, TokenId};
 use crate::secret;
 
 /// Who sent a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Bearer {
     /// The token's id, or [`secret::OPERATOR`].
     pub(super) id: String,
     pub(super) token: Token,
+    /// What it may ask in a second, if that is bounded.
+    requests_per_second: Option<u32>,
+    pace: Option<Pace>,
+}
+
+impl Bearer {
+    fn new(id: String, token: Token, requests_per_second: Option<u32>) -> Self {
+        Self { id, token, requests_per_second, pace: requests_per_second.map(Pace::new) }
+    }
+
+    /// Takes one of the requests that the token may ask now.
+    ///
+    /// # Errors
+    /// If there is none left: how many it may ask in a second.
+    pub(super) fn take(&self) -> Result<(), u32> {
+        match (&self.pace, self.requests_per_second) {
+            (Some(pace), Some(most)) if !pace.take(Instant::now()) => Err(most),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Why a request has no bearer. The client is told the same of each.
@@ -59,7 +81,7 @@ impl Table {
                 expires_ms: None,
                 sha256: *sha256,
             };
-            Arc::new(Bearer { id: secret::OPERATOR.to_owned(), token })
+            Arc::new(Bearer::new(secret::OPERATOR.to_owned(), token, None))
         };
         Self {
             operators: operators.iter().map(bearer).collect(),
@@ -68,14 +90,21 @@ impl Table {
         }
     }
 
-    /// Replaces the tokens of the state by what `read` gives.
+    /// Replaces the tokens of the state by what `read` gives. One that stays as it is has taken what it has
+    /// taken.
     pub(super) fn replace<E>(
         &self,
         read: impl FnOnce() -> Result<Vec<StoredToken>, E>,
     ) -> Result<(), E> {
         let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.stored.read().unwrap_or_else(PoisonError::into_inner).clone();
         let bearers = read()?.into_iter().map(|StoredToken { id, record }| {
-            (id, Arc::new(Bearer { id: hex::encode(id.0), token: record.token }))
+            let (token, rate) = (record.token, record.requests_per_second);
+            let same = before
+                .get(&id)
+                .filter(|known| known.token == token && known.requests_per_second == rate);
+            let bearer = same.cloned();
+            (id, bearer.unwrap_or_else(|| Arc::new(Bearer::new(hex::encode(id.0), token, rate))))
         });
         let bearers = bearers.collect();
         let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +179,8 @@ mod tests {
             expires_ms,
             sha256: secret.sha256(),
         };
-        StoredToken { id: TokenId(id), record: TokenRecord { token, created_ms: 1 } }
+        let record = TokenRecord { token, created_ms: 1, requests_per_second: None };
+        StoredToken { id: TokenId(id), record }
     }
 
     fn headers(values: &[&str]) -> HeaderMap {
@@ -197,6 +227,33 @@ mod tests {
         replace(Vec::new());
         assert_eq!(find(secret.text(), 0), Err(Unknown::Invalid));
         assert_eq!(find(operator.text(), 0).unwrap(), "operator");
+    }
+
+    #[test]
+    fn what_a_token_has_taken_outlives_changes_of_others() {
+        let table = Table::new(&[]);
+        let secret = Secret::generate(&hex::encode([1; 8])).unwrap();
+        let header = headers(&[&format!("Bearer {}", secret.text())]);
+        let replace = |all: Vec<StoredToken>| table.replace(|| Ok::<_, Infallible>(all)).unwrap();
+        let limited = |rate| {
+            let mut stored = stored([1; 8], &secret, None);
+            stored.record.requests_per_second = rate;
+            stored
+        };
+        let take = || match table.find(&header, || 0).unwrap() {
+            Found::Operator(bearer) | Found::Stored(bearer) => bearer.take(),
+        };
+        replace(vec![limited(Some(1))]);
+        assert_eq!(take(), Ok(()));
+        let other = Secret::generate(&hex::encode([2; 8])).unwrap();
+        replace(vec![limited(Some(1)), stored([2; 8], &other, None)]);
+        assert_eq!(take(), Err(1), "the same token");
+        replace(vec![limited(Some(2))]);
+        assert_eq!((take(), take(), take()), (Ok(()), Ok(()), Err(2)), "another rate");
+        replace(vec![limited(None)]);
+        for _ in 0..100 {
+            assert_eq!(take(), Ok(()));
+        }
     }
 
     #[test]

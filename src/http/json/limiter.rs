@@ -1,5 +1,5 @@
 //! The bodies of `/check` and `/reset`. Members that they do not know are ignored, as by the
-//! guide's own implementation.
+//! guide's own implementation; not those of operators' bodies, a policy's and a credit's.
 
 use serde::de::{IgnoredAny, MapAccess};
 
@@ -37,6 +37,17 @@ pub struct ResetBody {
     pub type_: Option<String>,
 }
 
+/// What of a count is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditBody {
+    /// Whose count becomes less, within the bounds of [`CheckBody::identifier`].
+    pub identifier: String,
+    /// How many: 1 to [`limits::REQUESTS_MAX`].
+    pub amount: u64,
+    /// Whose policy the answer tells, within the same bounds as the identifier.
+    pub type_: Option<String>,
+}
+
 /// Reads the body of `/check`.
 ///
 /// # Errors
@@ -64,12 +75,28 @@ pub fn check(body: &[u8]) -> Result<CheckBody> {
 /// As [`check`], and `unknown_member`.
 pub fn policy(body: &[u8]) -> Result<Config> {
     let PolicyMembers { config, unknown } = read(body)?;
-    if let Some(unknown) = unknown {
-        let message =
-            format!("{:?} is no member of a policy; requests and windowMs are", shown(&unknown));
-        return Err(Error::invalid("unknown_member", message));
-    }
+    refuse(unknown, "a policy; requests and windowMs are")?;
     limit(config, "requests", "windowMs")
+}
+
+/// Reads the body of `POST /admin/limiters/…/credit`.
+///
+/// # Errors
+/// As [`check`], but for `config`, and `unknown_member`.
+pub fn credit(body: &[u8]) -> Result<CreditBody> {
+    let CreditMembers { identifier, amount, type_, unknown } = read(body)?;
+    refuse(unknown, "a credit; identifier, amount and type are")?;
+    let (identifier, type_) = names(identifier, type_)?;
+    let amount = within(amount, "amount", 1, limits::REQUESTS_MAX)?;
+    Ok(CreditBody { identifier, amount, type_ })
+}
+
+/// Refuses a body with a member that it does not have.
+fn refuse(unknown: Option<String>, whose: &str) -> Result<()> {
+    unknown.map_or(Ok(()), |unknown| {
+        let message = format!("{:?} is no member of {whose}", shown(&unknown));
+        Err(Error::invalid("unknown_member", message))
+    })
 }
 
 /// The limit, whose members are named so in errors.
@@ -126,6 +153,33 @@ struct PolicyMembers<'de> {
     config: ConfigMembers<'de>,
     /// The first member of another name.
     unknown: Option<String>,
+}
+
+#[derive(Default)]
+struct CreditMembers<'de> {
+    identifier: Field<'de>,
+    amount: Field<'de>,
+    type_: Field<'de>,
+    /// The first member of another name.
+    unknown: Option<String>,
+}
+
+impl<'de> Members<'de> for CreditMembers<'de> {
+    fn take<A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> std::result::Result<(), A::Error> {
+        match name {
+            "identifier" => self.identifier.take(map),
+            "amount" => self.amount.take(map),
+            "type" => self.type_.take(map),
+            _ => {
+                self.unknown.get_or_insert_with(|| name.to_owned());
+                map.next_value::<IgnoredAny>().map(|_| ())
+            }
+        }
+    }
 }
 
 impl<'de> Members<'de> for PolicyMembers<'de> {
@@ -270,6 +324,33 @@ mod tests {
         }
         let body = r#"{"identifier":"u","config":{"requests":1,"windowMs":1,"requests":1}}"#;
         assert_eq!(check(body.as_bytes()).unwrap_err().code, "duplicate_key");
+    }
+
+    #[test]
+    fn a_credit_says_whose_and_how_many() {
+        let (identifier, type_) = ("u".to_owned(), Some("wix".to_owned()));
+        let expected = CreditBody { identifier, amount: 5, type_ };
+        assert_eq!(credit(br#"{"identifier":"u","amount":5,"type":"wix"}"#), Ok(expected));
+        let most = format!(r#"{{"identifier":"u","amount":{}}}"#, limits::REQUESTS_MAX);
+        assert_eq!(credit(most.as_bytes()).unwrap().amount, limits::REQUESTS_MAX);
+        for (body, code, part) in [
+            ("", "malformed_json", "EOF"),
+            ("[]", "malformed_json", "another type"),
+            (r#"{"amount":1}"#, "invalid_field", "identifier must be a string"),
+            (r#"{"identifier":"u"}"#, "invalid_field", "amount must be there"),
+            (r#"{"identifier":"u","amount":0}"#, "invalid_field", "from 1 to 9007199254740991"),
+            (r#"{"identifier":"u","amount":-1}"#, "invalid_field", "amount must be"),
+            (r#"{"identifier":"u","amount":1.0}"#, "invalid_field", "amount must be"),
+            (r#"{"identifier":"u","amount":"1"}"#, "invalid_field", "amount must be"),
+            (r#"{"identifier":"u","amount":9007199254740992}"#, "invalid_field", "amount must be"),
+            (r#"{"identifier":"u","amount":1,"type":7}"#, "invalid_field", "type must be"),
+            (r#"{"identifier":"u","amount":1,"amont":1}"#, "unknown_member", "\"amont\""),
+            (r#"{"identifier":"u","amount":1,"amount":1}"#, "duplicate_key", "amount"),
+        ] {
+            let error = credit(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code, code, "{body}");
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
     }
 
     #[test]

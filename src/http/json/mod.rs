@@ -2,7 +2,7 @@
 //!
 //! An audit entry is evidence, so its text is checked and compacted but never made again:
 //! [`entry()`], or [`imported()`] if it has its id and time. The other bodies are read in one pass
-//! into what they mean: [`check`], [`reset`], [`query()`], [`policy`]. A batch is taken apart into such bodies:
+//! into what they mean: [`check`], [`reset`], [`query()`], [`policy`], [`credit`]. A batch is taken apart into such bodies:
 //! [`batch()`]. Every error names the member and, where there is one, the bound.
 
 mod batch;
@@ -16,7 +16,7 @@ mod value;
 pub use batch::batch;
 pub use entry::{LogEntry, entry};
 pub use imported::{PastEntry, imported};
-pub use limiter::{CheckBody, Config, ResetBody, check, policy, reset};
+pub use limiter::{CheckBody, Config, CreditBody, ResetBody, check, credit, policy, reset};
 pub use query::{QueryBody, query};
 
 use crate::error::{Error, Result};

@@ -60,8 +60,8 @@ pub(in crate::http) fn backup(_: &Names) -> Description {
 
 pub(in crate::http) fn cluster(_: &Names) -> Description {
     let node = json!({"id": 1, "http": "10.0.0.1:7001", "peer": "10.0.0.1:7101", "role": "leader",
-        "voter": true, "lastLog": 42, "applied": 42, "ready": true, "disk": "ample", "versionMax": 6});
-    let example = json!({"id": 1, "leader": 1, "term": 3, "version": 6, "nodes": [node],
+        "voter": true, "lastLog": 42, "applied": 42, "ready": true, "disk": "ample", "versionMax": 8});
+    let example = json!({"id": 1, "leader": 1, "term": 3, "version": 8, "nodes": [node],
         "stateHash": {"applied": 42, "hash": "9f86d081884c7d65"}, "certificates": []});
     let operation = answering(OPERATORS, "The cluster as this node sees it", &[]);
     operators("cluster", ok(operation, json_answer("The cluster.", "Cluster", example)))
@@ -171,7 +171,7 @@ pub(in crate::http) fn delete_policy(names: &Names) -> Description {
 fn a_token() -> Value {
     json!({"id": "0f1e2d3c4b5a6978", "name": "checkout", "scopes": ["check"],
         "bindings": ["RATE_LIMITER"], "namePrefixes": ["wix:"],
-        "createdTime": 1_795_442_144_218_u64, "expiresTime": null})
+        "createdTime": 1_795_442_144_218_u64, "expiresTime": null, "requestsPerSecond": 50})
 }
 
 pub(in crate::http) fn tokens(_: &Names) -> Description {

@@ -73,6 +73,7 @@ pub(super) const CODES: &[Code] = &[
     code(413, "body_too_large", "the body is too large"),
     code(413, "details_too_large", "`details` is too large"),
     code(422, "idempotency_key_reused", "the key was used for another request"),
+    code(429, "token_rate_limited", "the token asks this node more often than it may"),
     code(500, "internal", "a fault that the node's log tells more of"),
     code(503, "no_leader", "no leader could be reached, or the node cannot serve yet"),
     code(503, "not_recorded", "it could not be recorded in the audit log, and so was not done"),

@@ -5,7 +5,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{OperationBuilder, Parameter};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::operations::{OPERATORS, answering, ok};
+use super::operations::{OPERATORS, answering, change, ok, replayed};
 use super::parameters::{in_query, object as in_path};
 use super::place::{Description, Names, Place};
 use super::responses::{json as json_answer, of};
@@ -104,12 +104,27 @@ pub(in crate::http) fn limiter(_: &Names) -> Description {
     let operation = answering(OPERATORS, summary, &[400, 404, 500, 503])
         .parameter(in_query("identifier", name(identifier, 1, NAME_BYTES_MAX)))
         .parameter(in_query("type", name(type_, 1, NAME_BYTES_MAX)));
-    let example = json!({"binding": "RATE_LIMITER", "name": "wix:192.168.1.1", "id": EXAMPLE_ID,
+    let answer = json_answer("How it stands.", "LimiterState", a_limiter());
+    about(Some(Class::RateLimiter), "limiter", ok(operation, answer))
+}
+
+fn a_limiter() -> Value {
+    json!({"binding": "RATE_LIMITER", "name": "wix:192.168.1.1", "id": EXAMPLE_ID,
         "identifier": "192.168.1.1", "type": "wix", "count": 5,
         "windowStart": 1_795_442_084_218_u64, "resetTime": 1_795_442_144_218_u64,
-        "windowMs": 60_000, "limit": 100, "remaining": 95, "now": 1_795_442_100_000_u64});
-    let answer = json_answer("How it stands.", "LimiterState", example);
-    about(Some(Class::RateLimiter), "limiter", ok(operation, answer))
+        "windowMs": 60_000, "limit": 100, "remaining": 95, "now": 1_795_442_100_000_u64})
+}
+
+pub(in crate::http) fn credit(_: &Names) -> Description {
+    let body = json!({"identifier": "192.168.1.1", "amount": 10});
+    let operation = change(OPERATORS, "Give back some of a count", "Credit", body).description(Some(
+        "The next check sees it, on whichever node. The window stays as it is; more than was counted \
+         is as much as was. The answer tells how the limiter stands behind it.",
+    ));
+    let mut example = a_limiter();
+    example["credited"] = json!(10);
+    let answer = replayed(json_answer("It is given back.", "CreditedLimiter", example));
+    about(Some(Class::RateLimiter), "credit", ok(operation, answer))
 }
 
 pub(in crate::http) fn top(names: &Names) -> Description {
@@ -203,8 +218,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
         [of(), ("class", class()), title(), id(), keys, bytes, alarm, storage, more()],
         [],
     );
-    let limiter = closed(
-        "How a limiter stands.",
+    let standing = || -> [(&'static str, Part); 12] {
         [
             of(),
             title(),
@@ -218,7 +232,14 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
             ("limit", maybe("The requests of the policy; null without one.")),
             ("remaining", maybe("What the window still admits; null without a policy.")),
             ("now", count("The cluster's clock, in ms since the Unix epoch.")),
-        ],
+        ]
+    };
+    let limiter = closed("How a limiter stands.", standing(), []);
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = standing();
+    let credited = ("credited", count("How many requests were given back."));
+    let credited = closed(
+        "How a limiter stands behind a credit.",
+        [a, b, c, d, e, f, g, h, i, j, k, l, credited],
         [],
     );
     let refusing = closed(
@@ -247,6 +268,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
         ("Objects", objects.into()),
         ("Object", object.into()),
         ("LimiterState", limiter.into()),
+        ("CreditedLimiter", credited.into()),
         ("TopLimiters", top.into()),
     ]
 }

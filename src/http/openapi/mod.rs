@@ -27,10 +27,10 @@ use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use utoipa::openapi::path::{HttpMethod, Operation, Paths};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder, Server};
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder, RefOr, Server};
 
 use self::place::{Description, Names, Place};
-use self::responses::{SECURITY_SCHEME, problem};
+use self::responses::{SECURITY_SCHEME, or_problem, problem};
 use super::Api;
 use super::auth::{Need, needed};
 use super::tagged::Tagged;
@@ -159,8 +159,14 @@ fn secure(operation: &mut Operation, method: &HttpMethod, path: &str, needs_toke
         any.push(SecurityRequirement::default());
     }
     operation.security = Some(any);
+    let responses = &mut operation.responses.responses;
     for status in [401, 403] {
-        operation.responses.responses.insert(status.to_string(), problem(status));
+        responses.insert(status.to_string(), problem(status));
+    }
+    match responses.get_mut("429") {
+        // A check's own.
+        Some(RefOr::T(refused)) => or_problem(refused, 429),
+        _ => drop(responses.insert("429".to_owned(), problem(429))),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn answering(tag: &str, summary: &str, statuses: &[u16]) -> Operation
 }
 
 /// A POST that changes something, once for each `Idempotency-Key`.
-fn change(tag: &str, summary: &str, schema: &str, example: Value) -> OperationBuilder {
+pub(super) fn change(tag: &str, summary: &str, schema: &str, example: Value) -> OperationBuilder {
     post(tag, summary, schema, example, &[422, 507]).parameter(idempotency_key())
 }
 
@@ -52,7 +52,7 @@ pub(super) fn ok(operation: OperationBuilder, answer: ResponseBuilder) -> Operat
     operation.response("200", answer)
 }
 
-fn replayed(answer: ResponseBuilder) -> ResponseBuilder {
+pub(super) fn replayed(answer: ResponseBuilder) -> ResponseBuilder {
     let told = "`true` if the request was carried out before, and this is its answer.";
     answer.header("Idempotency-Replayed", text_header(told))
 }

@@ -4,8 +4,8 @@ use serde_json::json;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::limits::{
-    NAME_BYTES_MAX, OBJECT_NAME_BYTES_MAX, REQUESTS_MAX, TOKEN_PLACES_MAX, TOKEN_TTL_MS_MAX,
-    WINDOW_MS_MAX, WINDOW_MS_MIN,
+    NAME_BYTES_MAX, OBJECT_NAME_BYTES_MAX, REQUESTS_MAX, TOKEN_PLACES_MAX,
+    TOKEN_REQUESTS_PER_SECOND_MAX, TOKEN_TTL_MS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN,
 };
 use crate::machine::Scopes;
 
@@ -143,10 +143,15 @@ fn tokens() -> [Part; 3] {
         ("name", name("What people call it.", 1, NAME_BYTES_MAX).into())
     };
     let ttl = or_null(integer("How long it lasts, in ms.", 1, Some(TOKEN_TTL_MS_MAX))).into();
+    let rate = || -> (&'static str, Part) {
+        let what = "How often it may ask each node in a second; as often as it likes without it.";
+        let rate = integer(what, 1, Some(TOKEN_REQUESTS_PER_SECOND_MAX.into()));
+        ("requestsPerSecond", or_null(rate).into())
+    };
     let wanted = closed(
         "A token to be made. For all bindings, and all names, unless there are some.",
         [named(), ("scopes", scopes())],
-        [bindings(), prefixes(), ("ttlMs", ttl)],
+        [bindings(), prefixes(), ("ttlMs", ttl), rate()],
     );
     let id = || -> (&'static str, Part) {
         ("id", string("Its id.").pattern(Some("^[0-9a-f]{16}$")).into())
@@ -158,16 +163,16 @@ fn tokens() -> [Part; 3] {
         let ms = integer("Its end, in ms since the Unix epoch; null if it has none.", 0, None);
         ("expiresTime", or_null(ms).into())
     };
-    let members = || -> [(&'static str, Part); 7] {
-        [id(), named(), ("scopes", scopes()), bindings(), prefixes(), created(), expires()]
+    let members = || -> [(&'static str, Part); 8] {
+        [id(), named(), ("scopes", scopes()), bindings(), prefixes(), created(), expires(), rate()]
     };
     let token = closed("A token.", members(), []);
-    let [id, named, scopes, bindings, prefixes, created, expires] = members();
+    let [id, named, scopes, bindings, prefixes, created, expires, rate] = members();
     let secret =
         string("The secret: what clients send.").pattern(Some("^tk_[0-9a-f]{16}_[0-9a-f]{64}$"));
     let with_secret = closed(
         "A token and its secret.",
-        [id, named, scopes, bindings, prefixes, created, expires, ("token", secret.into())],
+        [id, named, scopes, bindings, prefixes, created, expires, rate, ("token", secret.into())],
         [],
     );
     [wanted.into(), token.into(), with_secret.into()]

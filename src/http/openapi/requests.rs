@@ -38,8 +38,16 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
         [("identifier", identifier())],
         [("type", sort())],
     );
+    let amount = integer("How many requests are given back.", 1, Some(REQUESTS_MAX)).into();
+    let told = or_null(name("Whose policy the answer tells.", 1, NAME_BYTES_MAX)).into();
+    let credit = closed(
+        "What of a count is given back.",
+        [("identifier", identifier()), ("amount", amount)],
+        [("type", told)],
+    );
     vec![
         ("Check", check.into()),
+        ("Credit", credit.into()),
         ("Limit", limit.into()),
         ("NewPolicy", new_policy.into()),
         ("Reset", reset.into()),

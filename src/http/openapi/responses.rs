@@ -83,6 +83,13 @@ fn token() -> SecurityScheme {
     SecurityScheme::Http(scheme.build())
 }
 
+/// Adds the problems of a status to what else is answered with it.
+pub(super) fn or_problem(response: &mut Response, status: u16) {
+    let Response { content, description, .. } = problem_of(status).build();
+    response.content.extend(content);
+    response.description = format!("{} Or: {description}", response.description);
+}
+
 fn problem_of(status: u16) -> ResponseBuilder {
     let known = StatusCode::from_u16(status).expect("a status of HTTP");
     let title = known.canonical_reason().expect("every status used here has a phrase");
@@ -102,7 +109,7 @@ fn problem_of(status: u16) -> ResponseBuilder {
     let problem = of("application/problem+json", &description, schema.into(), example);
     match known {
         StatusCode::UNAUTHORIZED => problem.header("WWW-Authenticate", text_header("`Bearer`.")),
-        StatusCode::SERVICE_UNAVAILABLE => {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             problem.header("Retry-After", integer_header("Seconds to wait.", 1))
         }
         StatusCode::METHOD_NOT_ALLOWED => {

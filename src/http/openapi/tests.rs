@@ -92,9 +92,14 @@ async fn every_route_says_what_of_a_token_it_needs() {
             continue;
         }
         assert!(operation["responses"]["401"].is_object(), "{route}");
+        assert!(operation["responses"]["429"].is_object(), "{route}");
         assert!(security.iter().all(|one| one["token"].is_array()), "{route}");
     }
     assert_eq!(free, ["/healthz", "/readyz"]);
+    // A check's 429 is an answer of its own, or that of its token.
+    let refused = &document["paths"]["/check"]["post"]["responses"]["429"]["content"];
+    assert!(refused["application/json"].is_object(), "{refused}");
+    assert!(refused["application/problem+json"].is_object(), "{refused}");
     let cluster = &document["paths"]["/admin/cluster"]["get"]["security"];
     assert_eq!(*cluster, serde_json::json!([{"token": ["read"]}, {"token": ["admin"]}]));
     assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
@@ -131,6 +136,7 @@ async fn the_examples_are_what_the_readers_take() {
         match last {
             "check" => drop(readers::check(body).unwrap()),
             "reset" => drop(readers::reset(body).unwrap()),
+            "credit" => drop(readers::credit(body).unwrap()),
             "log" => drop(readers::entry(body).unwrap()),
             "query" => drop(readers::query(body).unwrap()),
             "import" => drop(readers::imported(items("entries")[0]).unwrap()),
@@ -143,7 +149,7 @@ async fn the_examples_are_what_the_readers_take() {
         assert!(is_batch || example.get("entries").is_none());
         read += 1;
     }
-    assert_eq!(read, 17);
+    assert_eq!(read, 19);
 }
 
 #[tokio::test]

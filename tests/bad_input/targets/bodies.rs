@@ -1,7 +1,9 @@
-//! The JSON bodies of `/check`, `/reset`, `/log` and `/query`.
+//! The JSON bodies of `/check`, `/reset`, `/log` and `/query`, and of a credit.
 
 use serde_json::{Value, json};
-use tallykeep::fuzzing::{self, CheckBody, Config, LogEntry, PastEntry, QueryBody, ResetBody};
+use tallykeep::fuzzing::{
+    self, CheckBody, Config, CreditBody, LogEntry, PastEntry, QueryBody, ResetBody,
+};
 use tallykeep::limits;
 use tallykeep::machine::audit::term;
 use tallykeep::query::Order;
@@ -10,8 +12,11 @@ use tallykeep::raft::Change;
 use super::allocation::{TEXT, bounded};
 use super::{Verdict, cursors, refused};
 
-/// The body of `/check`, which is one of `/reset`, too.
+/// The body of `/check`, which is one of `/reset`, too; or that of a credit.
 pub fn check(body: &[u8]) -> Verdict {
+    if let Ok(credit) = bounded(body, TEXT, || fuzzing::credit(body)) {
+        assert_credit(&credit);
+    }
     let (read, reset) = bounded(body, TEXT, || (fuzzing::check(body), fuzzing::reset(body)));
     let Ok(CheckBody { identifier, type_, config }) = &read else {
         if let Ok(reset) = &reset {
@@ -35,6 +40,14 @@ pub fn check(body: &[u8]) -> Verdict {
     let written = json!({"identifier": identifier, "type": type_, "config": config});
     assert_eq!(fuzzing::check(written.to_string().as_bytes()), read);
     Verdict::Taken
+}
+
+fn assert_credit(credit: &CreditBody) {
+    let CreditBody { identifier, amount, type_ } = credit;
+    assert!((1..=limits::REQUESTS_MAX).contains(amount));
+    assert_names(&ResetBody { identifier: identifier.clone(), type_: type_.clone() });
+    let written = json!({"identifier": identifier, "amount": amount, "type": type_});
+    assert_eq!(fuzzing::credit(written.to_string().as_bytes()).as_ref(), Ok(credit));
 }
 
 fn assert_names(ResetBody { identifier, type_ }: &ResetBody) {

@@ -34,7 +34,7 @@ pub fn value(input: &[u8]) -> Verdict {
         12 => again::<KeysRecord>(value),
         13 => again::<PolicyRecord>(value),
         14 => again::<PoliciesRecord>(value),
-        15 => again::<TokenRecord>(value),
+        15 => token(value),
         16 => again::<TokensRecord>(value),
         _ => Verdict::Refused,
     }
@@ -42,6 +42,11 @@ pub fn value(input: &[u8]) -> Verdict {
 
 fn again<T: Serialize + DeserializeOwned>(value: &[u8]) -> Verdict {
     stable(value, |bytes| Ok(codec::encode(&codec::decode::<T>(bytes)?)), is_invalid_data)
+}
+
+/// A token's row may have a version of its own.
+fn token(value: &[u8]) -> Verdict {
+    stable(value, |bytes| Ok(TokenRecord::decode(bytes)?.encode()), is_invalid_data)
 }
 
 fn stored(what: Stored, value: &[u8]) -> Verdict {

@@ -302,7 +302,8 @@ def _foreign(answer: Answer, what: str) -> ProtocolError:
 
 
 def _decision(answer: Answer) -> Decision:
-    if answer.status != 429:
+    # A 429 that is a problem is none of a limiter: the token asks the node too often.
+    if answer.status != 429 or problem(answer)[1] is not None:
         _refuse(answer)
     members = _object(answer)
     allowed, remaining = members.get("allowed"), members.get("remaining")

@@ -269,6 +269,16 @@ async fn a_callers_key_is_sent_and_a_query_has_none() {
 }
 
 #[tokio::test]
+async fn a_token_that_asks_too_often_is_no_refused_check() {
+    let body = r#"{"status":429,"detail":"wait a second","code":"token_rate_limited"}"#;
+    let busy = node(move |_, _| Reply::Whole(429, String::new(), body.to_owned())).await;
+    let client = client(&[&busy.endpoint], LONG);
+    let error = client.check("a", None, LIMIT).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Request, Some(429)));
+    assert!(error.to_string().contains("wait a second"), "{error}");
+}
+
+#[tokio::test]
 async fn what_is_no_answer_of_tallykeeps_is_a_protocol_error() {
     let cases = [
         (200, "<h1>hello</h1>"),
