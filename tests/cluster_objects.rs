@@ -421,7 +421,7 @@ async fn what_is_given_back_is_admitted_by_the_next_check_on_every_node() {
 /// A cluster that is held at an earlier version gives nothing back, and says so at once.
 #[tokio::test]
 async fn credits_wait_for_the_version_that_has_them() {
-    let cluster = TestCluster::start_as(Setup { nodes: 1, ..Setup::with("version_max = 7") }).await;
+    let cluster = TestCluster::start_as(Setup { nodes: 1, ..Setup::with("version_max = 6") }).await;
     let api = cluster.api();
     api.check(1, "u", 2, WINDOW_MS).await.admitted(2, 1);
     let path = "/admin/limiters/RATE_LIMITER/name/u/credit";

@@ -128,7 +128,7 @@ pub const TABLES: &[Table] = &[
             "The newest version of commands that this node takes part in. Held low on one node it lets an upgrade be taken back.",
             |of, _| number(of.version_max.into())),
         setting("connections_per_address_max", Kind::Number, Default::Said("as many as all together"), Bounds::Between(1, limits::CLIENT_CONNECTIONS_MAX as u64),
-            "Connections that clients of one IPv4 address, or of 64 bits of an IPv6 address, may have. Those of this machine itself are not counted. Behind a proxy all come from that.",
+            "Connections that clients of one IPv4 address, or of 64 bits of an IPv6 address, may have. Those of the loopback are not counted. Behind a proxy all come from that.",
             |of, _| of.connections_per_address_max.and_then(|most| number(most as u64))),
         setting("insecure", Kind::Switch, Default::InForce, Bounds::Any,
             "Listen where others than this machine can connect although something that keeps them out is missing; `serve --insecure`.",

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::request_id::{self, RequestId};
-use super::{Api, objects};
+use super::{Api, journal, objects};
 use crate::error::{Error, Kind};
 use crate::limits;
 use crate::machine::{Outcome, Refusal};
@@ -112,14 +112,7 @@ impl IntoResponse for Error {
 /// The problem of one item of a batch.
 pub(super) fn of_item(error: &Error) -> Vec<u8> {
     if error.kind == Kind::Internal {
-        let id = request_id::current();
-        let request_id = id.as_ref().map(RequestId::text);
-        tracing::error!(
-            code = error.code,
-            request_id,
-            "an item of a batch failed: {}",
-            error.message
-        );
+        journal::item_failed(error.code, &error.message);
     }
     problem(status(error.kind), error.code, &error.message, None)
 }

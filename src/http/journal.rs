@@ -1,5 +1,5 @@
-//! What the node's log says of requests: a line for each that failed, each that was slow, and each of
-//! administration that was refused.
+//! What the node's log says of requests: a line for each that met a fault, each that could not be carried out,
+//! each that was slow, and each of administration that was refused.
 //!
 //! A line names the endpoint, never an object, an identifier or a token; the request's id leads to the rest.
 //! However many there are to tell of, so many lines are written in an interval, of each sort; the next line
@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 
 use super::error::Cause;
+use super::request_id::{self, RequestId};
 use crate::limits;
 
 /// Writes them.
 pub(super) struct Journal {
     /// From which duration on a request is slow.
     slow: Duration,
+    /// Faults of this node: apart from what many clients can bring about.
+    faulty: Budget,
     failed: Budget,
     late: Budget,
     refused: Budget,
@@ -59,8 +62,8 @@ macro_rules! write_line {
 impl Journal {
     /// Requests that take so long are slow.
     pub(super) fn new(slow: Duration) -> Self {
-        let budget = Budget::default;
-        Self { slow, failed: budget(), late: budget(), refused: budget() }
+        let budget = Budget::new;
+        Self { slow, faulty: budget(), failed: budget(), late: budget(), refused: budget() }
     }
 
     /// Whether there is something to write: asked for every request.
@@ -72,10 +75,12 @@ impl Journal {
     pub(super) fn answered(&self, answered: &Answered<'_>) {
         let Answered { status, elapsed, endpoint, cause, .. } = *answered;
         if is_failed(status, endpoint) {
-            let Some(left_out) = self.failed.take() else { return };
-            match cause.and_then(|cause| cause.fault.as_deref()) {
-                Some(fault) => write_line!(error, answered, left_out, "a request failed: {fault}"),
-                None => write_line!(warn, answered, left_out, "a request could not be carried out"),
+            if let Some(fault) = cause.and_then(|cause| cause.fault.as_deref()) {
+                let Some(left_out) = self.faulty.take() else { return };
+                write_line!(error, answered, left_out, "a request failed: {fault}");
+            } else {
+                let Some(left_out) = self.failed.take() else { return };
+                write_line!(warn, answered, left_out, "a request could not be carried out");
             }
         } else if is_refused(status, endpoint) {
             let Some(left_out) = self.refused.take() else { return };
@@ -98,11 +103,19 @@ fn is_refused(status: StatusCode, endpoint: &str) -> bool {
         && endpoint.starts_with("/admin")
 }
 
+/// Writes that an item of a batch met a fault; whoever answers it has no journal at hand.
+pub(super) fn item_failed(code: &str, fault: &str) {
+    static ITEMS: Budget = Budget::new();
+    let Some(left_out) = ITEMS.take() else { return };
+    let left_out = Some(left_out).filter(|left_out| *left_out > 0);
+    let id = request_id::current();
+    let request_id = id.as_ref().map(RequestId::text);
+    tracing::error!(code, request_id, left_out, "an item of a batch failed: {fault}");
+}
+
 /// How many lines may still be written.
-#[derive(Default)]
 struct Budget(Mutex<Spent>);
 
-#[derive(Default)]
 struct Spent {
     /// When the first line of the interval was written.
     since: Option<Instant>,
@@ -111,6 +124,10 @@ struct Spent {
 }
 
 impl Budget {
+    const fn new() -> Self {
+        Self(Mutex::new(Spent { since: None, lines: 0, left_out: 0 }))
+    }
+
     /// If a line may be written, how many were left out before it.
     fn take(&self) -> Option<u64> {
         self.take_at(Instant::now())
@@ -235,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_flood_comes_to_few_lines_and_says_how_many_there_were() {
-        let budget = Budget::default();
+        let budget = Budget::new();
         let begin = Instant::now();
         for _ in 0..limits::REQUEST_LINES_MAX {
             assert_eq!(budget.take_at(begin), Some(0));

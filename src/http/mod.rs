@@ -32,6 +32,7 @@ mod sources;
 mod stream;
 mod tagged;
 mod tail;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod tokens;

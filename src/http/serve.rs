@@ -47,8 +47,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::sources::{Place, Sources, source_of};
+use super::taken::Taken;
 use super::traffic::{Telemetry, Traffic};
 use super::{Api, Guard, error, linger, router, unread};
+use crate::error::Kind;
 use crate::limits;
 use crate::metrics::counted;
 use crate::tls::{self, Clients};
@@ -308,6 +310,8 @@ struct Heard {
     is_http2: AtomicBool,
     /// There was one since it was looked at last.
     lately: AtomicBool,
+    /// Whether HTTP/2's answers are taken.
+    taken: Taken,
 }
 
 impl Heard {
@@ -424,14 +428,18 @@ impl Server {
             heard.note(request.version());
             // HTTP/2 has no such header; it says the same in a frame of its own.
             let closes = request.version() < Version::HTTP_2;
-            let underway = self.traffic.begin(&request);
-            let (id, traced) = (underway.id().clone(), underway.traced());
+            let mut underway = self.traffic.begin(&request);
+            let id = underway.id().clone();
             let admitted = match &self.guard {
                 Some(guard) => {
                     guard.admit(request.method(), request.uri(), request.headers(), from, &id)
                 }
                 None => Ok(None),
             };
+            if matches!(&admitted, Err(error) if error.kind == Kind::Unauthenticated) {
+                underway.withdraw_span();
+            }
+            let traced = underway.traced();
             let (request, unread) = if closes {
                 (request.map(Body::new), None)
             } else {
@@ -439,6 +447,7 @@ impl Server {
                 let (body, unread) = unread::lend(Body::new(body));
                 (hyper::Request::from_parts(head, body), Some(unread))
             };
+            let taken = heard.taken.clone();
             // It does nothing until it is polled.
             let response = self.service.call(request);
             let server = Arc::clone(self);
@@ -458,6 +467,7 @@ impl Server {
                 };
                 if let Some(unread) = unread {
                     unread::discard(unread).await;
+                    response = response.map(|body| taken.watch(body));
                 }
                 server.traffic.end(underway, &mut response);
                 if closes && server.draining.load(Ordering::Relaxed) {
@@ -471,16 +481,35 @@ impl Server {
             let mut serving = pin!(serving);
             match self.unless_over(serving.as_mut(), &heard).await {
                 Ok(ended) => ended,
-                // Requests under way are finished.
-                Err(Over::Stopping | Over::Idle) => {
+                // Requests under way are finished; of a stop that has its own end.
+                Err(Over::Stopping) => {
                     serving.as_mut().graceful_shutdown();
                     serving.await
+                }
+                Err(Over::Idle) => {
+                    serving.as_mut().graceful_shutdown();
+                    self.unless_stalled(serving, &heard.taken).await.unwrap_or(Ok(()))
                 }
                 Err(Over::Silent) => Ok(()),
             }
         };
         if let Err(error) = ended.await {
             tracing::debug!("a client's connection ended: {error}");
+        }
+    }
+
+    /// What `serving` gives, as long as answers are `taken`.
+    async fn unless_stalled<T>(
+        &self,
+        mut serving: Pin<&mut impl Future<Output = T>>,
+        taken: &Taken,
+    ) -> Option<T> {
+        loop {
+            match timeout(self.stall, serving.as_mut()).await {
+                Ok(ended) => return Some(ended),
+                Err(_) if taken.lately() => {}
+                Err(_) => return None,
+            }
         }
     }
 

@@ -95,6 +95,11 @@ impl Underway {
     pub(super) fn traced(&self) -> Option<Traced> {
         self.traced.clone()
     }
+
+    /// Leaves the request without a span: nobody knows who asks, so it is not for them to say what is kept.
+    pub(super) fn withdraw_span(&mut self) {
+        self.traced = None;
+    }
 }
 
 impl Traffic {

@@ -11,6 +11,7 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use super::record::Record;
 use super::table::Bearer;
@@ -63,7 +64,8 @@ impl Action {
             subject.chars().filter(is_word).take(limits::NAME_BYTES_MAX / 2).collect();
         // `policies.put`: few, so that it can be searched for.
         let action = format!("{subject}.{}", method.as_str().to_ascii_lowercase());
-        let mut details = json!({"request": id.text(), "target": target});
+        // The request's id may be a client's, and another request's too.
+        let mut details = json!({"operation": Uuid::now_v7().to_string(), "request": id.text(), "target": target});
         let mut entry = json!({"type": "admin", "action": action, "ip": source});
         if let Some(Bearer { id, token, .. }) = bearer {
             entry["userId"] = json!(id);

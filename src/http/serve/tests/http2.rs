@@ -12,6 +12,7 @@ const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
@@ -130,6 +131,29 @@ async fn a_head_is_bounded() {
         client.write_all(&get_now(stream, further_bytes)).await.unwrap();
         let answer = next_frame(&mut client, HEADERS).await.unwrap();
         assert_eq!((answer.stream, answer.payload[0] == OK), (stream, is_taken));
+    }
+}
+
+/// Answering pings keeps nobody who takes nothing, or does not agree to the end.
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_not_kept() {
+    let moment = Duration::from_millis(50);
+    let running = start_as(Bounds { idle: moment, stall: moment, ..bounds(10) }, None).await;
+    // The window that each stream begins with, of no bytes: `SETTINGS_INITIAL_WINDOW_SIZE`.
+    let no_window = [HELLO, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+    for (hello, is_taken) in [(HELLO, true), (&no_window, false)] {
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(&[hello, &get_now(1, 0)].concat()).await.unwrap();
+        let (mut told, mut data) = (false, false);
+        while let Some(frame) = read_frame(&mut client).await {
+            told |= frame.kind == GOAWAY;
+            data |= frame.kind == DATA;
+            if frame.kind == PING && !is_taken {
+                // The server may have ended it just now.
+                let _ = client.write_all(&self::frame(PING, ACK, 0, &frame.payload)).await;
+            }
+        }
+        assert_eq!((told, data), (true, is_taken));
     }
 }
 
