@@ -333,6 +333,12 @@ pub const SPANS_PATIENCE: Duration = Duration::from_secs(60);
 pub const SPANS_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// … and never longer than this.
 pub const SPANS_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// What the collector asks for by `Retry-After` is kept for so long at most.
+pub const SPANS_RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
+/// That the collector does not take spans the log tells once in so long.
+pub const SPANS_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Characters of the reason that the log tells then.
+pub const SPANS_REASON_CHARS_MAX: usize = 200;
 /// Of what the collector answers, so much is read.
 pub const SPANS_REPLY_BYTES_MAX: usize = 64 * 1024;
 /// How long a node that stops waits until its last spans are with the collector.

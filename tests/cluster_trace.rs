@@ -2,6 +2,7 @@
 
 mod cluster;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tallykeep::limits;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use cluster::{Answer, Api, Setup, TestCluster, check_body, wait_until};
 
@@ -180,6 +182,7 @@ impl Collector {
             let text = String::from_utf8(body.to_vec()).expect("JSON is UTF-8");
             assert!(!text.contains(IDENTIFIER), "{text}");
             let body: Value = serde_json::from_str(&text).expect("JSON");
+            let mut received = Vec::new();
             for resource in body["resourceSpans"].as_array().expect("resources") {
                 let node = attribute(&resource["resource"], "service.instance.id");
                 let node = node.expect("which node it is").to_owned();
@@ -187,10 +190,12 @@ impl Collector {
                     for span in scope["spans"].as_array().expect("spans") {
                         let mut span = span.clone();
                         span["node"] = json!(node);
-                        collector.0.lock().expect("no panic").push(span);
+                        received.push(span);
                     }
                 }
             }
+            // At once: whoever sees a request's span sees those of its parts.
+            collector.0.lock().expect("no panic").extend(received);
             "{}"
         }
         let collector = Self::default();
@@ -227,6 +232,14 @@ fn attribute<'a>(of: &'a Value, key: &str) -> Option<&'a str> {
     let attributes = of["attributes"].as_array()?;
     let value = &attributes.iter().find(|one| one["key"] == key)?["value"];
     value["stringValue"].as_str().or_else(|| value["intValue"].as_str())
+}
+
+/// How many spans of a node came to this.
+async fn spans_total(api: &Api, node: u64, outcome: &str) -> f64 {
+    let told = api.get(node, "/metrics").await.text();
+    let sample = format!("tallykeep_spans_total{{outcome=\"{outcome}\"}} ");
+    let mut counts = told.lines().filter_map(|line| line.strip_prefix(&sample));
+    counts.next().expect("a sample").parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,26 +302,51 @@ async fn spans_of_sampled_requests_reach_a_collector() {
     answer(check(&api, follower).header("x-request-id", "the-last")).await;
     cluster.terminate(follower).await;
     collector.request("the-last").await;
-    let told = api.get(leader, "/metrics").await.text();
-    let exported = told.lines().find_map(|line| {
-        line.strip_prefix("tallykeep_spans_total{outcome=\"exported\"} ")?.parse::<f64>().ok()
-    });
-    assert!(exported.is_some_and(|count| count >= 3.0), "{exported:?}");
+    let exported = spans_total(&api, leader, "exported").await;
+    assert!(exported >= 3.0, "{exported}");
 }
 
-/// A collector that is gone costs spans, and no request anything.
+/// A collector that does not answer, or is gone, costs spans, and no request anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_do_not_need_the_collector() {
-    // Whoever listened there has gone.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    drop(listener);
+    let collector = tokio::spawn(async move {
+        let mut silent = Vec::new();
+        while let Ok(connection) = listener.accept().await {
+            silent.push(connection);
+        }
+    });
     let settings = format!("telemetry = {{ endpoint = \"http://{address}\", sampling_ratio = 1 }}");
     let cluster = TestCluster::start_as(Setup::with(&settings)).await;
     let api = cluster.api();
+
+    // Each is answered, until more have a span than there is room for, and beyond.
+    let is_full = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let (api, is_full) = (api.clone(), is_full.clone());
+        clients.spawn(async move {
+            while !is_full.load(Ordering::Relaxed) {
+                assert_eq!(api.get(1, "/healthz").await.status, 200);
+            }
+        });
+    }
+    wait_until("spans are dropped", async || {
+        let dropped = spans_total(api, 1, "dropped").await;
+        if dropped > 0.0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
     for remaining in (999_980..1_000_000).rev() {
         answer(check(api, 1)).await.admitted(1_000_000, remaining);
     }
+    is_full.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.expect("every request is answered");
+    }
+
+    // It hangs up, and nobody listens there any more.
+    collector.abort();
     let told = line(&cluster, 1, &["the collector does not take spans"]).await;
     assert!(told.contains("/v1/traces"), "{told}");
 }

@@ -67,7 +67,7 @@ impl TelemetrySettings {
     fn trust(&self, endpoint: &str) -> Result<Trust, String> {
         match &self.ca {
             Some(ca) => Trust::file(ca).map_err(|error| error.to_string()),
-            None if endpoint.starts_with("https:") => Trust::system(),
+            None if trace::is_secure(endpoint) => Trust::system(),
             None => Ok(Trust::nobody()),
         }
     }

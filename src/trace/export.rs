@@ -1,21 +1,24 @@
 //! Takes spans to the collector: OTLP over HTTP, in batches, outside of every request.
 //!
 //! What the collector does not take for the time being is sent again, with growing pauses, for
-//! [`limits::SPANS_PATIENCE`]; meanwhile the queue fills, and what finds it full is dropped. The log tells
-//! of it when it begins and when it is over.
+//! [`limits::SPANS_PATIENCE`]. If it says when it may be asked again, it is not asked before, be it with this
+//! batch or with the next. Meanwhile the queue fills, and what finds it full is dropped. The log tells of it
+//! when it begins and when it is over.
 
 use std::error::Error;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
-use serde::Deserialize;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Url};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::otlp;
+use super::outage::{Outage, beginning};
+use super::reply::{self, Refusal, Reply};
 use super::tracer::{Export, Finished};
 use crate::limits;
 use crate::metrics::counted;
@@ -29,6 +32,11 @@ const PATH: [&str; 2] = ["v1", "traces"];
 /// One sentence, if not.
 pub fn check_endpoint(endpoint: &str) -> Result<(), String> {
     url(endpoint).map(drop)
+}
+
+/// Whether spans go to an endpoint by TLS, so that it has to prove what it is.
+pub fn is_secure(endpoint: &str) -> bool {
+    url(endpoint).is_ok_and(|url| url.scheme() == "https")
 }
 
 fn url(endpoint: &str) -> Result<Url, String> {
@@ -56,39 +64,10 @@ pub struct Exporter {
     queue: mpsc::Receiver<Finished>,
     client: Client,
     url: Url,
-    resource: Value,
-    /// Whether the log was told that spans are not taken.
-    is_failing: bool,
-}
-
-/// Why a batch was not taken.
-enum Refusal {
-    /// It will not be, however often it is sent.
-    Final(String),
-    /// It may be taken later; if the collector has said when, not before.
-    Later(String, Option<Duration>),
-}
-
-/// The members of the collector's answer that are looked at.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Reply {
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PartialSuccess {
-    /// A 64-bit integer, and so a text; some collectors write a number.
-    rejected_spans: Value,
-    error_message: String,
-}
-
-impl PartialSuccess {
-    fn rejected(&self) -> u64 {
-        let text = || self.rejected_spans.as_str()?.parse().ok();
-        self.rejected_spans.as_u64().or_else(text).unwrap_or_default()
-    }
+    resource: Arc<Value>,
+    /// The collector has said that it is to be sent nothing before this.
+    not_before: Instant,
+    outage: Outage,
 }
 
 impl Exporter {
@@ -101,8 +80,14 @@ impl Exporter {
             .no_proxy()
             .build()
             .map_err(|error| format!("no client for the collector: {}", reasons(&error)))?;
-        let resource = otlp::resource(&export.cluster, export.node);
-        Ok(Self { queue, client, url: url(&export.endpoint)?, resource, is_failing: false })
+        Ok(Self {
+            queue,
+            client,
+            url: url(&export.endpoint)?,
+            resource: Arc::new(otlp::resource(&export.cluster, export.node)),
+            not_before: Instant::now(),
+            outage: Outage::default(),
+        })
     }
 
     /// Exports what comes, until no tracer is left, and then what has come.
@@ -118,102 +103,90 @@ impl Exporter {
                     Ok(_) => {}
                 }
             }
-            self.deliver(&batch).await;
-            batch.clear();
+            self.deliver(std::mem::take(&mut batch)).await;
         }
     }
 
-    async fn deliver(&mut self, batch: &[Finished]) {
+    async fn deliver(&mut self, batch: Vec<Finished>) {
         let spans: u64 = batch.iter().map(Finished::spans).sum();
-        let body = Bytes::from(otlp::body(&self.resource, batch));
+        let failed = self.send_until_taken(batch, spans).await;
+        let came_to = |what| counted().spans.with_label_values(&[what]);
+        came_to("exported").inc_by(spans - failed);
+        came_to("failed").inc_by(failed);
+    }
+
+    /// Sends a batch until it is taken, or will not be; gives how many of its spans were not.
+    async fn send_until_taken(&mut self, batch: Vec<Finished>, spans: u64) -> u64 {
+        if self.queue.is_closed() && Instant::now() < self.not_before {
+            // The node stops, and will be gone by then.
+            return spans;
+        }
+        sleep_until(self.not_before).await;
+        let resource = self.resource.clone();
+        // Of a full batch it takes tens of milliseconds, for which connections would wait on a worker.
+        let body = match spawn_blocking(move || otlp::body(&resource, &batch)).await {
+            Ok(body) => Bytes::from(body),
+            Err(error) => {
+                self.refused(&format!("they were not made ready: {error}"));
+                return spans;
+            }
+        };
         let until = Instant::now() + limits::SPANS_PATIENCE;
         let mut pause = limits::SPANS_PAUSE_MIN;
-        let rejected = loop {
+        loop {
             match self.send(body.clone()).await {
                 Ok(Reply { partial_success: Some(partial) }) if partial.rejected() > 0 => {
                     let (count, why) = (partial.rejected(), partial.error_message.escape_debug());
                     self.refused(&format!("of {spans} it refuses {count}: {why}"));
-                    break count.min(spans);
+                    return count.min(spans);
                 }
                 Ok(_) => {
                     self.taken();
-                    break 0;
+                    return 0;
                 }
                 Err(Refusal::Final(why)) => {
                     self.refused(&why);
-                    break spans;
+                    return spans;
                 }
-                Err(Refusal::Later(why, after)) => {
+                Err(Refusal::Later(why, said)) => {
                     self.refused(&why);
-                    let wait = after.unwrap_or_default().clamp(pause, limits::SPANS_PATIENCE);
-                    let next = Instant::now() + wait;
+                    let now = Instant::now();
+                    if let Some(wait) = said {
+                        self.not_before = now + wait.min(limits::SPANS_RETRY_AFTER_MAX);
+                    }
+                    let next = self.not_before.max(now + pause);
                     if next >= until || self.queue.is_closed() {
-                        break spans;
+                        return spans;
                     }
                     sleep_until(next).await;
                     pause = (pause * 2).min(limits::SPANS_PAUSE_MAX);
                 }
             }
-        };
-        let came_to = |what| counted().spans.with_label_values(&[what]);
-        came_to("exported").inc_by(spans - rejected);
-        came_to("failed").inc_by(rejected);
+        }
     }
 
     /// Sends a batch once.
     async fn send(&self, body: Bytes) -> Result<Reply, Refusal> {
         let request = self.client.post(self.url.clone());
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| Refusal::Later(reasons(&error.without_url()), None))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(reply(response).await);
+        match request.send().await {
+            Ok(response) => reply::read(response).await,
+            Err(error) => Err(Refusal::Later(reasons(&error.without_url()), None)),
         }
-        let why = format!("it answers {status}");
-        // Those that OTLP has sent again; the others will not become better.
-        Err(match status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => {
-                let after = response.headers().get(RETRY_AFTER);
-                let after_s = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-                Refusal::Later(why, after_s.map(Duration::from_secs))
-            }
-            _ => Refusal::Final(why),
-        })
     }
 
     fn refused(&mut self, why: &str) {
-        if !self.is_failing {
-            let collector = self.url.as_str();
+        if self.outage.begins() {
+            let (collector, why) = (self.url.as_str(), beginning(why));
             tracing::warn!(collector, "the collector does not take spans: {why}");
         }
-        self.is_failing = true;
     }
 
     fn taken(&mut self) {
-        if self.is_failing {
+        if self.outage.ends() {
             tracing::info!("the collector takes spans again");
         }
-        self.is_failing = false;
     }
-}
-
-/// What the collector says of a batch that it took. An answer that is not understood, or is too long, says
-/// by its status that it took all.
-async fn reply(mut response: Response) -> Reply {
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = response.chunk().await {
-        body.extend_from_slice(&piece);
-        if body.len() > limits::SPANS_REPLY_BYTES_MAX {
-            return Reply::default();
-        }
-    }
-    serde_json::from_slice(&body).unwrap_or_default()
 }
 
 /// An error and what is behind it, in one line.

@@ -12,12 +12,14 @@
 mod context;
 mod export;
 mod otlp;
+mod outage;
+mod reply;
 mod span;
 #[cfg(test)]
 mod tests;
 mod tracer;
 
 pub use context::{Context, SpanId, TraceId};
-pub use export::{Exporter, check_endpoint};
+pub use export::{Exporter, check_endpoint, is_secure};
 pub use span::{Traced, current, timed};
 pub use tracer::{Answered, Export, Tracer, start};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::post;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -16,12 +16,14 @@ use crate::limits;
 use crate::metrics::counted;
 use crate::tls::Trust;
 
-/// What a collector says: a status and a body.
-type Said = (StatusCode, &'static str);
+/// What a collector says: a status, `Retry-After` if that is not empty, and a body.
+type Said = (StatusCode, &'static str, &'static str);
 
 #[derive(Default)]
 struct Collector {
     received: Mutex<Vec<Value>>,
+    /// When it received each of them.
+    at: Mutex<Vec<Instant>>,
     /// What it says, the last first; when there is no more, 200.
     says: Mutex<Vec<Said>>,
 }
@@ -30,10 +32,17 @@ async fn take(
     State(collector): State<Arc<Collector>>,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, &'static str) {
+) -> (StatusCode, HeaderMap, &'static str) {
     assert_eq!(headers["content-type"], "application/json");
+    collector.at.lock().unwrap().push(Instant::now());
     collector.received.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-    collector.says.lock().unwrap().pop().unwrap_or((StatusCode::OK, r#"{"partialSuccess":{}}"#))
+    let all_taken = (StatusCode::OK, "", r#"{"partialSuccess":{}}"#);
+    let (status, retry_after, body) = collector.says.lock().unwrap().pop().unwrap_or(all_taken);
+    let mut headers = HeaderMap::new();
+    if !retry_after.is_empty() {
+        headers.insert("retry-after", HeaderValue::from_static(retry_after));
+    }
+    (status, headers, body)
 }
 
 /// A collector that says this, and its URL.
@@ -58,6 +67,15 @@ fn answered(status: u16) -> Answered {
         binding: Some(["RATE_LIMITER".into(), "RateLimiter".into()]),
         status,
         request_id: "r-1".into(),
+    }
+}
+
+/// Waits until something is so.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -195,7 +213,7 @@ async fn what_may_be_taken_later_is_sent_again_and_nothing_else() {
     let (unavailable, bad) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_REQUEST);
     let partly = r#"{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}}"#;
     let (collector, url) =
-        collector(&[(unavailable, ""), (bad, ""), (StatusCode::OK, partly)]).await;
+        collector(&[(unavailable, "", ""), (bad, "", ""), (StatusCode::OK, "", partly)]).await;
     let (tracer, exporter) = start(export(url, 1.0)).unwrap();
     let running = tokio::spawn(exporter.run());
     let [exported, failed] = ["exported", "failed"].map(spans);
@@ -203,11 +221,8 @@ async fn what_may_be_taken_later_is_sent_again_and_nothing_else() {
     // Sent twice, and then refused; and taken, but for the span that it was about.
     for (received, lost) in [(2, 1), (3, 2)] {
         tracer.end(tracer.begin(None, None).unwrap(), answered(200));
-        let began = Instant::now();
-        while !is_received(received) || spans("failed") < failed + lost {
-            assert!(began.elapsed() < Duration::from_secs(60), "{received} requests");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let is_done = || is_received(received) && spans("failed") >= failed + lost;
+        until(&format!("{received} requests"), is_done).await;
     }
     tracer.end(tracer.begin(None, None).unwrap(), answered(200));
     drop(tracer);
@@ -218,10 +233,49 @@ async fn what_may_be_taken_later_is_sent_again_and_nothing_else() {
     assert!(spans("exported") > exported);
 }
 
+#[tokio::test]
+async fn the_collector_is_not_asked_before_it_has_said() {
+    let busy = |retry_after| (StatusCode::SERVICE_UNAVAILABLE, retry_after, "");
+    let (collector, url) = collector(&[busy("1"), busy("300"), busy("300")]).await;
+    let (tracer, exporter) = start(export(url, 1.0)).unwrap();
+    let running = tokio::spawn(exporter.run());
+    let failed = spans("failed");
+    let end = || tracer.end(tracer.begin(None, None).unwrap(), answered(200));
+    let received = || collector.received.lock().unwrap().len();
+
+    // First for longer than a pause, then for longer than a batch is sent again.
+    end();
+    until("the first is given up", || received() == 2 && spans("failed") > failed).await;
+    {
+        let at = collector.at.lock().unwrap();
+        assert!(at[1] - at[0] >= Duration::from_secs(1), "{at:?}");
+    }
+    // The next is sent when that time is over.
+    end();
+    tokio::time::pause();
+    tokio::time::advance(limits::SPANS_RETRY_AFTER_MAX).await;
+    tokio::time::resume();
+    until("the second is sent", || received() == 3).await;
+    // A node that stops does not wait for it, and does not send before it either.
+    end();
+    drop(tracer);
+    running.await.unwrap();
+    assert_eq!(received(), 3);
+    assert!(spans("failed") >= failed + 3);
+}
+
 #[test]
 fn an_endpoint_is_a_base_url() {
-    for good in ["http://127.0.0.1:4318", "https://collector.example/otlp/", "http://[::1]:4318"] {
+    for (good, is_https) in [
+        ("http://127.0.0.1:4318", false),
+        ("http://[::1]:4318", false),
+        ("HTTP://https", false),
+        ("https://collector.example/otlp/", true),
+        ("HTTPS://collector.example", true),
+        (" https://collector.example", true),
+    ] {
         assert_eq!(check_endpoint(good), Ok(()), "{good}");
+        assert_eq!(is_secure(good), is_https, "{good}");
     }
     for bad in [
         "",
@@ -232,6 +286,6 @@ fn an_endpoint_is_a_base_url() {
         "http://c/?a",
         "http://c#a",
     ] {
-        assert!(check_endpoint(bad).is_err(), "{bad}");
+        assert!(check_endpoint(bad).is_err() && !is_secure(bad), "{bad}");
     }
 }
