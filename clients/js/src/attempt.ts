@@ -15,6 +15,11 @@ import { retryAfterMs } from "./retry-after.js";
 const ANSWER_BYTES_BUFFERED = 1024 * 1024;
 /** How much of a 5xx is read, for its message. */
 const PROBLEM_BYTES_MAX = 64 * 1024;
+/**
+ * A 429 with this code is no refused check: the token asks this node too often, and nothing was
+ * changed. Each node counts for itself, and has room again within a second.
+ */
+const TOO_OFTEN_CODE = "token_rate_limited";
 /** Of a 5xx, those that another node may do better. 507 and the like are the whole cluster's. */
 const ELSEWHERE_STATUSES = [500, 502, 504];
 
@@ -63,7 +68,7 @@ export async function attempt(
     });
     // What a browser shows of a redirect.
     if (answer.status === 0) throw new TypeError("the answer is a redirect");
-    isStreamed = request.method === "GET" && answer.status < 500;
+    isStreamed = request.method === "GET" && answer.status < 500 && answer.status !== 429;
     const result = await taken(node, answer, isStreamed);
     node.circuit.succeed();
     return result;
@@ -87,15 +92,17 @@ function authorized(given: Headers, token: string | undefined): Headers {
 
 /** What an answer comes to, read as far as it is to be. Rejects if it breaks off. */
 async function taken(node: Node, answer: Response, isStreamed: boolean): Promise<Attempt> {
-  if (answer.status >= 500) return refusal(node, answer);
-  return { response: isStreamed ? streamed(answer) : await buffered(answer) };
-}
-
-/** An answer that has been read, unless it is long: then its beginning has. */
-async function buffered(answer: Response): Promise<Response> {
-  if (answer.body === null) return renewed(answer, null);
+  if (answer.status >= 500) return refusal(node, answer, problem(await problemBytes(answer)));
+  if (isStreamed) return { response: streamed(answer) };
+  if (answer.body === null) return { response: renewed(answer, null) };
+  // Unless it is long: then its beginning is.
   const read = await readBounded(answer.body, ANSWER_BYTES_BUFFERED);
-  return renewed(answer, read.rest === undefined ? read.bytes : resume(read));
+  if (read.rest !== undefined) return { response: renewed(answer, resume(read)) };
+  if (answer.status === 429) {
+    const told = problem(read.bytes);
+    if (told.code === TOO_OFTEN_CODE) return refusal(node, answer, told);
+  }
+  return { response: renewed(answer, read.bytes) };
 }
 
 /**
@@ -119,35 +126,42 @@ function renewed(answer: Response, body: BodyInit | null): Response {
   return new Response(body, { status, statusText, headers });
 }
 
-/** What a 5xx means for the call. */
-async function refusal(node: Node, answer: Response): Promise<Attempt> {
+/** What a 5xx, or a 429 of {@link TOO_OFTEN_CODE}, means for the call. */
+function refusal(node: Node, answer: Response, { detail, code }: Problem): Attempt {
   const { status } = answer;
-  const text = answer.body === null ? "" : await problemText(answer.body);
-  const { detail, code } = problem(text);
-  // The node's log has a line with it.
+  const isLater = status === 503 || status === 429;
+  // The node's log has a line with it of each 5xx.
   const id = answer.headers.get("x-request-id");
   const said = `${status}: ${detail ?? answer.statusText}${id === null ? "" : ` (request ${id})`}`;
   const error = new TallykeepError(`tallykeep at ${node.endpoint} answered ${said}`, {
     status,
     ...(code === undefined ? {} : { code }),
-    retryable: status === 503 || ELSEWHERE_STATUSES.includes(status),
+    retryable: isLater || ELSEWHERE_STATUSES.includes(status),
   });
-  if (status === 503) {
+  if (isLater) {
     const afterMs = retryAfterMs(answer.headers.get("retry-after"), Date.now());
     return { error, sort: "later", afterMs };
   }
   return { error, sort: ELSEWHERE_STATUSES.includes(status) ? "elsewhere" : "final" };
 }
 
-async function problemText(body: ReadableStream<Uint8Array>): Promise<string> {
+async function problemBytes({ body }: Response): Promise<Uint8Array> {
+  if (body === null) return new Uint8Array();
   const read = await readBounded(body, PROBLEM_BYTES_MAX);
   await read.rest?.cancel();
-  return new TextDecoder().decode(read.bytes);
+  return read.bytes;
 }
 
-/** The members of a problem (RFC 9457) that are shown; a proxy's answer has none. */
-function problem(text: string): { detail?: string; code?: string } {
+/** The members of a problem (RFC 9457) that are shown. */
+interface Problem {
+  detail?: string;
+  code?: string;
+}
+
+/** Reads a problem; a proxy's answer is none, and has no members. */
+function problem(bytes: Uint8Array): Problem {
   try {
+    const text = new TextDecoder().decode(bytes);
     const { detail, code } = JSON.parse(text) as Record<string, unknown>;
     return {
       ...(typeof detail === "string" ? { detail } : {}),

@@ -9,11 +9,12 @@ interface Details {
 }
 
 /**
- * No node answered in time, or the answer was a 5xx. The members `retryable`, `overloaded` and
- * `remote` mean what they mean on the errors of a Durable Object's stub.
+ * No node answered in time, or the answer was a 5xx or the 429 of a token that asks every node too
+ * often. The members `retryable`, `overloaded` and `remote` mean what they mean on the errors of a
+ * Durable Object's stub.
  */
 export class TallykeepError extends Error {
-  /** The status of the last answer, 500 to 599; undefined if there was none. */
+  /** The status of the last answer, 500 to 599 or 429; undefined if there was none. */
   readonly status: number | undefined;
   /** The stable word of the last answer's problem (RFC 9457): `no_leader`, `overloaded`, … */
   readonly code: string | undefined;

@@ -35,7 +35,8 @@ const TYPE_BYTES_MAX = 512;
  *
  * If the limiter cannot be asked, or its answer is none, the request is allowed (guide, "Error
  * Handling"): `{ allowed: true, remaining: 0, resetTime: now + 60000 }`, and the reason goes to
- * `console.error`.
+ * `console.error`. That is so for a token that has asked every node too often, too: its
+ * `requestsPerSecond` should be well above what the program can be made to ask.
  *
  * An identifier comes from outside. One that the cluster would not take (empty, over 512 bytes, with
  * control characters) is counted under `sha256:` and its digest, so that nobody gets past a limit by
@@ -88,7 +89,7 @@ async function ask(
       : { identifier, config: { requests: config.requests, windowMs: config.windowMs } };
   const name = `${type}:${identifier}`;
   const response = await post(namespace, name, "https://rate-limiter/check", JSON.stringify(body));
-  // A 429 that is a problem is none of a limiter: the token asks the node too often.
+  // A 429 that is a problem is none of a limiter.
   const isProblem = response.headers.get("content-type") === "application/problem+json";
   if (isProblem || (response.status !== 200 && response.status !== 429)) {
     throw new Error(`the limiter answered ${await describe(response)}`);

@@ -13,12 +13,13 @@ export interface DurableObjectStub {
    * Sends a request to the object. The URL's path and query say what is asked; its scheme, host,
    * user and fragment are not looked at, but it must have a scheme and a host.
    *
-   * Gives the answer, whatever its status is below 500: 400 and 429 are answers. A body of up to
-   * 1 MiB is sent; streams are read before.
+   * Gives the answer, whatever its status is below 500: 400 and the 429 of a refused check are
+   * answers. A body of up to 1 MiB is sent; streams are read before.
    *
    * @throws {TypeError} for what no request can be made of, as workerd does.
-   * @throws {TallykeepError} if no node answered in time, or the answer is a 5xx, or the body is a
-   * stream that did not come in time.
+   * @throws {TallykeepError} if no node answered in time, or the answer is a 5xx or says that the
+   * token asks too often (429 `token_rate_limited`), or the body is a stream that did not come in
+   * time.
    * @throws the signal's reason, if it is aborted.
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;

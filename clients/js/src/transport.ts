@@ -3,7 +3,8 @@
  *
  * Any node takes any request. What cannot be reached, breaks off or takes too long is asked of the
  * next node at once, with the same bytes and the same `Idempotency-Key`, so that the cluster counts
- * it once. What the cluster answers below 500 is the answer.
+ * it once. What the cluster answers below 500 is the answer, but for the 429 of a token that asks a
+ * node too often: another may have room.
  */
 
 import { type Attempt, attempt, type Node } from "./attempt.js";
@@ -48,7 +49,8 @@ export class Transport {
 
   /**
    * @param deadlineMs On the clock of `performance.now()`.
-   * @throws {TallykeepError} if no node answers in time, or the answer is a 5xx.
+   * @throws {TallykeepError} if no node answers in time, or the answer is a 5xx or the 429
+   * `token_rate_limited`.
    * @throws the signal's reason, if it is aborted.
    */
   async send(request: WireRequest, deadlineMs: number): Promise<Response> {

@@ -74,14 +74,16 @@ test("identifiers that the cluster would not take are limited all the same", asy
 test("it fails open as the guide says, and tells why", async (t) => {
   const unavailable = await fakeNode(t, (_, response) => problem(response, 503, "no_leader", { "Retry-After": "9" }));
   const refusing = await fakeNode(t, (_, response) => problem(response, 401, "unauthorized"));
-  const often = await fakeNode(t, (_, response) => problem(response, 429, "token_rate_limited"));
+  const often = await fakeNode(t, (_, response) => problem(response, 429, "token_rate_limited", { "Retry-After": "9" }));
+  const proxy = await fakeNode(t, (_, response) => problem(response, 429, "slow_down"));
   const strange = await fakeNode(t, (_, response) => json(response, 200, { ok: true }));
   const html = await fakeNode(t, (_, response) => response.end("<h1>"));
   const cases = [
     [durableObjects({ endpoints: [await deadEndpoint()], timeoutMs: 100 }), /ECONNREFUSED/],
     [durableObjects({ endpoints: [unavailable.endpoint] }), /503: detail of no_leader/],
     [durableObjects({ endpoints: [refusing.endpoint] }), /401 detail of unauthorized/],
-    [durableObjects({ endpoints: [often.endpoint] }), /429 detail of token_rate_limited/],
+    [durableObjects({ endpoints: [often.endpoint] }), /429: detail of token_rate_limited/],
+    [durableObjects({ endpoints: [proxy.endpoint] }), /429 detail of slow_down/],
     [durableObjects({ endpoints: [strange.endpoint] }), /no allowed or no resetTime/],
     [durableObjects({ endpoints: [html.endpoint] }), /JSON/],
     [{}, /idFromName/],
@@ -99,6 +101,18 @@ test("it fails open as the guide says, and tells why", async (t) => {
     assert.match(error.message, why);
     t.mock.restoreAll();
   }
+});
+
+test("a token that asks one node too often still has its checks decided by another", async (t) => {
+  const failures = errors(t);
+  const often = await fakeNode(t, (_, response) => problem(response, 429, "token_rate_limited", { "Retry-After": "1" }));
+  const denied = { allowed: false, remaining: 0, resetTime: 1634567890000, retryAfter: 45 };
+  const deciding = await fakeNode(t, (_, response) => json(response, 429, denied));
+  const env = durableObjects({ endpoints: [often.endpoint, deciding.endpoint] });
+  // In turn, so that each is the first to be asked.
+  for (let call = 0; call < 2; call++) assert.deepEqual(await checkRateLimit(env, "a", "wix", CONFIG), denied);
+  assert.deepEqual([often.requests.length, deciding.requests.length], [1, 2]);
+  assert.deepEqual(failures(), []);
 });
 
 test("a config or a type out of bounds is the program's fault and thrown", async () => {

@@ -221,6 +221,62 @@ test("a Retry-After beyond the deadline is not waited for", async (t) => {
   }
 });
 
+test("a token that asks a node too often asks the others, and the same one after its Retry-After", async (t) => {
+  const often = (_, response) => problem(response, 429, "token_rate_limited", { "Retry-After": "1" });
+  const busy = await fakeNode(t, often);
+  const good = await fakeNode(t, allow);
+  // A GET too, whose answers are streamed.
+  for (const init of [CHECK, { method: "GET" }]) {
+    const answer = await stubOn(t, [busy.endpoint, good.endpoint]).fetch("https://any/check", init);
+    assert.deepEqual(await answer.json(), ALLOWED);
+  }
+  assert.deepEqual([busy.requests.length, good.requests.length], [2, 2]);
+  const [keyed, streamed] = [0, 1].map((call) => [busy, good].map(({ requests }) => requests[call].headers["idempotency-key"]));
+  assert.ok(keyed[0] !== undefined && keyed[0] === keyed[1]);
+  assert.deepEqual(streamed, [undefined, undefined]);
+
+  const times = [];
+  const roomy = await fakeNode(t, (request, response) => {
+    times.push(performance.now());
+    (times.length === 1 ? often : allow)(request, response);
+  });
+  const stub = stubOn(t, [roomy.endpoint, busy.endpoint], { timeoutMs: 60_000 });
+  assert.equal((await stub.fetch("https://any/check", CHECK)).status, 200);
+  assert.ok(times[1] - times[0] >= 990, "the node was asked before its Retry-After");
+  assert.equal(busy.requests.length, 3);
+});
+
+test("a token that asks every node too often until the deadline is an error, and no answer", async (t) => {
+  const headers = { "Retry-After": "1", "X-Request-Id": "r-1" };
+  const often = (_, response) => problem(response, 429, "token_rate_limited", headers);
+  const [one, two] = [await fakeNode(t, often), await fakeNode(t, often)];
+  const stub = stubOn(t, [one.endpoint, two.endpoint], { timeoutMs: 500 });
+  await assert.rejects(stub.fetch("https://any/check", CHECK), (error) => {
+    assert.ok(error instanceof TallykeepError);
+    assert.equal(error.message, `tallykeep at ${two.endpoint} answered 429: detail of token_rate_limited (request r-1)`);
+    assert.deepEqual([error.status, error.code], [429, "token_rate_limited"]);
+    assert.deepEqual([error.retryable, error.overloaded, error.remote], [true, false, true]);
+    return true;
+  });
+  assert.deepEqual([one.requests.length, two.requests.length], [1, 1]);
+});
+
+test("a 429 that is not of the token is the answer, whatever it is", async (t) => {
+  const denied = JSON.stringify({ allowed: false, remaining: 0, resetTime: 1634567890000, retryAfter: 45 });
+  const long = `${denied}${" ".repeat(2_000_000)}`;
+  const other = await fakeNode(t, allow);
+  for (const body of [denied, long, '{"code":"slow_down"}', "null", "<h1>", ""]) {
+    const node = await fakeNode(t, (_, response) => response.writeHead(429, { "Retry-After": "45" }).end(body));
+    for (const init of [CHECK, { method: "GET" }]) {
+      const answer = await stubOn(t, [node.endpoint, other.endpoint]).fetch("https://any/check", init);
+      assert.deepEqual([answer.status, answer.headers.get("retry-after")], [429, "45"]);
+      assert.equal(await answer.text(), body);
+    }
+    assert.equal(node.requests.length, 2);
+  }
+  assert.equal(other.requests.length, 0);
+});
+
 test("a node that says to come back at once is not asked without a pause", async (t) => {
   const node = await fakeNode(t, (_, response) => problem(response, 503, "overloaded", { "Retry-After": "0" }));
   const stub = stubOn(t, [node.endpoint], { timeoutMs: 1_000 });
@@ -249,10 +305,13 @@ test("a 5xx without a problem is thrown with its status' text", async (t) => {
 });
 
 test("a 507 is the whole cluster's and thrown at once", async (t) => {
-  const full = await fakeNode(t, (_, response) => problem(response, 507, "insufficient_storage"));
   const other = await fakeNode(t, allow);
-  const stub = stubOn(t, [full.endpoint, other.endpoint]);
-  await assert.rejects(stub.fetch("https://any/check", CHECK), { status: 507, retryable: false });
+  for (const code of ["insufficient_storage", "object_full", "objects_full"]) {
+    const full = await fakeNode(t, (_, response) => problem(response, 507, code));
+    const stub = stubOn(t, [full.endpoint, other.endpoint]);
+    await assert.rejects(stub.fetch("https://any/check", CHECK), { status: 507, code, retryable: false });
+    assert.equal(full.requests.length, 1);
+  }
   assert.equal(other.requests.length, 0);
 });
 

@@ -131,11 +131,11 @@ def test_what_is_no_decision_is_none(status: int, body: bytes) -> None:
     assert (caught.value.status, caught.value.retryable) == (status, False)
 
 
-def test_a_token_that_asks_too_often_is_no_refused_check() -> None:
-    body = b'{"detail":"wait a second","code":"token_rate_limited"}'
+def test_a_429_that_is_a_problem_is_no_refused_check() -> None:
+    body = b'{"detail":"wait a second","code":"slow_down"}'
     with pytest.raises(RequestError, match="wait a second") as caught:
         check.read(Answer(429, {}, body))
-    assert (caught.value.status, caught.value.code) == (429, "token_rate_limited")
+    assert (caught.value.status, caught.value.code) == (429, "slow_down")
 
 
 def test_a_4xx_is_told_in_the_clusters_words() -> None:

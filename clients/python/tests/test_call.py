@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tallykeep import NoAnswerError, ServerError
+from tallykeep import NoAnswerError, RequestError, ServerError
 from tallykeep._call import Answer, Attempt, Broken, Calls, Pause, Request
 from tallykeep._settings import settings
 
@@ -61,6 +61,12 @@ class World:
 def busy(after: str | None) -> Answer:
     """A 503."""
     return Answer(503, {} if after is None else {"retry-after": after}, b'{"code":"overloaded"}')
+
+
+def often(after: str | None) -> Answer:
+    """The 429 of a token that asks the node too often."""
+    headers = {} if after is None else {"retry-after": after}
+    return Answer(429, headers, b'{"detail":"wait a second","code":"token_rate_limited"}')
 
 
 def test_calls_take_the_nodes_in_turn() -> None:
@@ -148,6 +154,46 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for(after: str) -> None
     assert error.overloaded
 
 
+def test_a_token_that_asks_too_often_asks_the_others_at_once_and_the_same_after_retry_after() -> (
+    None
+):
+    world = World(3)
+    came = iter([often("1"), busy("1"), often("1"), often("1"), OK])
+    asked = [("a", 0.0), ("b", 0.0), ("c", 0.0), ("a", 1.0), ("b", 1.0)]
+    assert world.call(lambda _: next(came)) == (OK, asked)
+    assert len({one.headers["Idempotency-Key"] for one in world.attempts}) == 1
+    # It is no failure of the node, which is asked again in its turn.
+    assert {world.call(lambda _: OK)[1][0][0] for _ in range(3)} == {"a", "b", "c"}
+
+
+def test_a_token_that_asks_every_node_too_often_until_the_deadline_is_told() -> None:
+    world = World(2, timeout_s=2.5)
+    with pytest.raises(RequestError) as caught:
+        world.call(lambda _: often("1"))
+    assert [when for _, when in world.asked] == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
+    error = caught.value
+    assert str(error) == "tallykeep at http://b answered 429: wait a second"
+    assert (error.status, error.code) == (429, "token_rate_limited")
+    assert (error.retryable, error.overloaded) == (True, False)
+
+
+@pytest.mark.parametrize("after", ["0", None])
+def test_a_token_that_asks_too_often_asks_no_node_without_a_pause(after: str | None) -> None:
+    world = World(1, timeout_s=0.2)
+    with pytest.raises(RequestError):
+        world.call(lambda _: often(after))
+    assert [when for _, when in world.asked] == [0.0, 0.025, 0.075, 0.175]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"allowed":false}', b'{"code":"slow_down"}', b"[]", b"<h1>", b""]
+)
+def test_a_429_that_is_not_of_the_token_is_the_answer(body: bytes) -> None:
+    world = World(2)
+    refused = Answer(429, {"retry-after": "1"}, body)
+    assert world.call(lambda _: refused) == (refused, [("a", 0.0)])
+
+
 @pytest.mark.parametrize("after", ["0", None, "soon", "-1", "Sun, 09 Sep 2001 00:00:00 GMT"])
 def test_a_node_that_says_to_come_back_at_once_is_not_asked_without_a_pause(
     after: str | None,
@@ -175,6 +221,15 @@ def test_other_5xx_are_the_whole_clusters(status: int) -> None:
     assert world.asked == [("a", 0.0)]
     assert str(caught.value) == f"tallykeep at http://a answered {status}: full"
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("code", ["insufficient_storage", "object_full", "objects_full"])
+def test_a_507_changed_nothing_and_is_final(code: str) -> None:
+    world = World(2)
+    with pytest.raises(ServerError) as caught:
+        world.call(lambda _: Answer(507, {}, b'{"code":"%s"}' % code.encode()))
+    assert world.asked == [("a", 0.0)]
+    assert (caught.value.status, caught.value.code, caught.value.retryable) == (507, code, False)
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 409, 413, 422, 429])

@@ -14,7 +14,15 @@ from conftest import Connect, Nodes
 from support.fake import ALLOWED, Asked, Reply, allow, fake_nodes
 from support.ports import dead_endpoint
 from support.wait import wait_for
-from tallykeep import AsyncClient, Client, Decision, NoAnswerError, ProtocolError, ServerError
+from tallykeep import (
+    AsyncClient,
+    Client,
+    Decision,
+    NoAnswerError,
+    ProtocolError,
+    RequestError,
+    ServerError,
+)
 
 LIMIT = {"requests": 100, "window_ms": 60_000}
 ANSWER = Decision(True, 95, 1634567890000)
@@ -150,6 +158,31 @@ def test_a_503_is_asked_again_after_its_retry_after(connect: Connect, nodes: Nod
     assert client.check("a", **LIMIT) == ANSWER
     assert times[1] - times[0] >= 0.99
     assert len({asked.key for asked in node.requests}) == 1
+
+
+def test_a_token_that_asks_a_node_too_often_asks_another(connect: Connect, nodes: Nodes) -> None:
+    headers = {"Retry-After": "1"}
+    often, good = nodes(
+        lambda reply, _: reply.problem(429, "token_rate_limited", headers),
+        lambda reply, asked: (
+            reply.whole(200, b"a\n") if asked.method == "GET" else allow(reply, asked)
+        ),
+    )
+    client = connect([often.endpoint, good.endpoint], timeout_s=60)
+    # In turn, so that every other call begins with each.
+    assert client.check("a", **LIMIT) == ANSWER
+    assert client.check("a", **LIMIT) == ANSWER
+    with client.export("ndjson") as stream:
+        assert b"".join(stream) == b"a\n"
+    assert [asked.path for asked in often.requests] == ["/check", "/export?format=ndjson"]
+    assert len(good.requests) == 3
+    assert often.requests[0].key == good.requests[0].key is not None
+
+    alone = connect([often.endpoint], timeout_s=0.5)
+    with pytest.raises(RequestError, match="detail of token_rate_limited") as caught:
+        alone.check("a", **LIMIT)
+    assert (caught.value.status, caught.value.retryable) == (429, True)
+    assert len(often.requests) == 3
 
 
 def test_a_retry_after_beyond_the_deadline_is_not_waited_for(

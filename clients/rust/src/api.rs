@@ -122,7 +122,7 @@ pub(crate) fn key_header(key: &str) -> Result<String> {
 
 /// The decision of `POST /check`.
 pub(crate) fn decision(answer: &Answer) -> Result<Decision> {
-    // A 429 that is a problem is none of a limiter: the token asks the node too often.
+    // A 429 that is a problem is none of a limiter.
     if answer.status != 429 || problem(answer).1.is_some() {
         refuse(answer)?;
     }

@@ -2,7 +2,8 @@
 //!
 //! Any node takes any request. What cannot be reached, breaks off or takes too long is asked of the
 //! next node at once, with the same bytes and the same `Idempotency-Key`, so that the cluster counts
-//! it once. What the cluster answers below 500 is the answer.
+//! it once. What the cluster answers below 500 is the answer, but for the 429 of a token that asks a
+//! node too often: another may have room.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +31,9 @@ const ELSEWHERE_STATUSES: [u16; 3] = [500, 502, 504];
 /// Codes of 5xx that are about the `Idempotency-Key` and not about the request, which was not carried
 /// out: as many keys are kept as may be, or a rolling upgrade is not over yet.
 const KEY_CODES: [&str; 2] = ["idempotency_keys_full", "not_yet_supported"];
+/// A 429 with this code is no refused check: the token asks this node too often, and nothing was
+/// changed. Each node counts for itself, and has room again within a second.
+const TOO_OFTEN_CODE: &str = "token_rate_limited";
 
 /// What a client is made with, and nothing in it that is wrong.
 #[derive(Debug)]
@@ -131,7 +135,8 @@ impl Calls {
     /// Makes a call.
     ///
     /// # Errors
-    /// [`ErrorKind::NoAnswer`] and [`ErrorKind::Server`].
+    /// [`ErrorKind::NoAnswer`] and [`ErrorKind::Server`]; [`ErrorKind::Request`] if the token asks
+    /// every node too often.
     pub(crate) async fn call(&self, request: &Request) -> Result<Answer> {
         let deadline = Instant::now() + self.settings.timeout;
         let mut candidates = self.candidates();
@@ -215,7 +220,7 @@ impl Calls {
         let error = match exchanged {
             Ok(Ok(answer)) => {
                 node.circuit().succeed();
-                return if answer.status < 500 { Ok(answer) } else { Err(refusal(node, &answer)) };
+                return if is_refusal(&answer) { Err(refusal(node, &answer)) } else { Ok(answer) };
             }
             Ok(Err(error)) => {
                 Error::new(ErrorKind::NoAnswer, message(&reason(&error))).with_source(error)
@@ -284,21 +289,31 @@ fn ttl_s(timeout: Duration) -> u64 {
     timeout.as_millis().div_ceil(1000) as u64 + KEY_TTL_MARGIN_S
 }
 
-/// What a 5xx means for the call.
+/// Whether an answer is none to the call, so that another node may be asked.
+fn is_refusal(answer: &Answer) -> bool {
+    match answer.status {
+        429 => problem(answer).1.is_some_and(|code| code == TOO_OFTEN_CODE),
+        status => status >= 500,
+    }
+}
+
+/// What a 5xx, or a 429 of [`TOO_OFTEN_CODE`], means for the call.
 fn refusal(node: &Node, answer: &Answer) -> Failure {
     let status = answer.status;
     let (detail, code) = problem(answer);
     let mut message = format!("tallykeep at {} answered {status}: {detail}", node.endpoint);
     if let Some(id) = &answer.request_id {
-        // The node's log has a line with it.
+        // The node's log has a line with it of each 5xx.
         message.push_str(&format!(" (request {id})"));
     }
     let is_elsewhere = ELSEWHERE_STATUSES.contains(&status);
-    let error = Error::new(ErrorKind::Server, message)
+    let is_later = matches!(status, 429 | 503);
+    let kind = if status >= 500 { ErrorKind::Server } else { ErrorKind::Request };
+    let error = Error::new(kind, message)
         .with_answer(status, code)
-        .with_retryable(status == 503 || is_elsewhere);
+        .with_retryable(is_later || is_elsewhere);
     let sort = match status {
-        503 => Sort::Later(answer.retry_after.unwrap_or_default()),
+        _ if is_later => Sort::Later(answer.retry_after.unwrap_or_default()),
         _ if is_elsewhere => Sort::Elsewhere,
         _ => Sort::Final,
     };

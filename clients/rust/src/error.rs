@@ -15,7 +15,9 @@ pub enum ErrorKind {
     NoAnswer,
     /// The last answer was a 5xx: 503 `no_leader`, `overloaded`; 507; 500.
     Server,
-    /// The cluster refused what was asked, a 4xx: the message says what is wrong with it.
+    /// The cluster refused what was asked, a 4xx: the message says what is wrong with it. One is
+    /// retryable: the 429 `token_rate_limited`, for a token that asked every node too often until the
+    /// call's time was over.
     Request,
     /// An answer that is none of tallykeep's: something else is at the endpoint, or in between.
     Protocol,

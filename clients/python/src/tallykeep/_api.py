@@ -302,7 +302,7 @@ def _foreign(answer: Answer, what: str) -> ProtocolError:
 
 
 def _decision(answer: Answer) -> Decision:
-    # A 429 that is a problem is none of a limiter: the token asks the node too often.
+    # A 429 that is a problem is none of a limiter.
     if answer.status != 429 or problem(answer)[1] is not None:
         _refuse(answer)
     members = _object(answer)

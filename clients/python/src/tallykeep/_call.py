@@ -2,7 +2,8 @@
 
 Any node takes any request. What cannot be reached, breaks off or takes too long is asked of the
 next node at once, with the same bytes and the same ``Idempotency-Key``, so that the cluster counts
-it once. What the cluster answers below 500 is the answer.
+it once. What the cluster answers below 500 is the answer, but for the 429 of a token that asks a
+node too often: another may have room.
 
 :meth:`Calls.call` is a generator. It yields what is to be done next, an :class:`Attempt` or a
 :class:`Pause`, and is sent what came of it. Its return value is the answer. So a client that blocks
@@ -26,7 +27,7 @@ import httpx
 from ._circuit import Circuit
 from ._retry_after import retry_after_s
 from ._settings import Settings
-from .errors import NoAnswerError, ServerError, TallykeepError
+from .errors import NoAnswerError, RequestError, ServerError, TallykeepError
 
 # Pause before a node that failed is asked again by the same call; doubled each time.
 PAUSE_S_MIN = 0.05
@@ -42,6 +43,9 @@ ELSEWHERE_STATUSES = (500, 502, 504)
 # Codes of 5xx that are about the Idempotency-Key and not about the request, which was not carried
 # out: as many keys are kept as may be, or a rolling upgrade is not over yet.
 KEY_CODES = ("idempotency_keys_full", "not_yet_supported")
+# A 429 with this code is no refused check: the token asks this node too often, and nothing was
+# changed. Each node counts for itself, and has room again within a second.
+TOO_OFTEN_CODE = "token_rate_limited"
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ class Calls:
         Raises:
             NoAnswerError: no node could be reached, or none answered in time.
             ServerError: the last answer was a 5xx.
+            RequestError: the token asks every node too often.
         """
         deadline_s = self._now_s() + self._settings.timeout_s
         candidates, is_hopeless = self._candidates()
@@ -238,7 +243,7 @@ class Calls:
             error = NoAnswerError(message, retryable=True)
             error.__cause__ = came.cause
             return _Failure(error, "broken")
-        return came if came.status < 500 else self._refusal(node, came)
+        return self._refusal(node, came) if _is_refusal(came) else came
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {}
@@ -251,19 +256,21 @@ class Calls:
         return headers
 
     def _refusal(self, node: _Node, answer: Answer) -> _Failure:
-        """What a 5xx means for the call."""
+        """What a 5xx, or a 429 of ``TOO_OFTEN_CODE``, means for the call."""
         status = answer.status
+        is_later = status in (429, 503)
         detail, code = problem(answer)
-        # The node's log has a line with it.
+        # The node's log has a line with it of each 5xx.
         request_id = answer.headers.get("x-request-id")
         which = "" if request_id is None else f" (request {request_id})"
-        error = ServerError(
+        sort = ServerError if status >= 500 else RequestError
+        error = sort(
             f"tallykeep at {node.endpoint} answered {status}: {detail}{which}",
             status=status,
             code=code,
-            retryable=status == 503 or status in ELSEWHERE_STATUSES,
+            retryable=is_later or status in ELSEWHERE_STATUSES,
         )
-        if status == 503:
+        if is_later:
             after_s = retry_after_s(answer.headers.get("retry-after"), self._wall_s())
             return _Failure(error, "later", after_s or 0.0)
         return _Failure(error, "elsewhere" if status in ELSEWHERE_STATUSES else "final")
@@ -298,6 +305,13 @@ class Body:
     def whole(self) -> bytes:
         """What was taken."""
         return b"".join(self._chunks)
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Whether an answer is none to the call, so that another node may be asked."""
+    if answer.status == 429:
+        return problem(answer)[1] == TOO_OFTEN_CODE
+    return answer.status >= 500
 
 
 def problem(answer: Answer) -> tuple[str, str | None]:

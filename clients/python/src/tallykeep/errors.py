@@ -42,7 +42,11 @@ class ServerError(TallykeepError):
 
 
 class RequestError(TallykeepError):
-    """The cluster refused what was asked, a 4xx: the message says what is wrong with it."""
+    """The cluster refused what was asked, a 4xx: the message says what is wrong with it.
+
+    One is ``retryable``: the 429 ``token_rate_limited``, for a token that asked every node too
+    often until the call's time was over.
+    """
 
 
 class ProtocolError(TallykeepError):

@@ -202,11 +202,15 @@ async fn a_500_is_asked_of_every_other_node_once() {
 
 #[tokio::test]
 async fn a_507_is_the_whole_clusters() {
-    let full = node(|_, _| problem(507, "insufficient_storage", "")).await;
     let other = node(|_, _| allow()).await;
-    let client = client(&[&full.endpoint, &other.endpoint], LONG);
-    let error = client.check("a", None, LIMIT).await.unwrap_err();
-    assert_eq!((error.status(), error.is_retryable()), (Some(507), false));
+    for code in ["insufficient_storage", "object_full", "objects_full"] {
+        let full = node(move |_, _| problem(507, code, "")).await;
+        let client = client(&[&full.endpoint, &other.endpoint], LONG);
+        let error = client.check("a", None, LIMIT).await.unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(507)));
+        assert_eq!((error.code(), error.is_retryable()), (Some(code), false));
+        assert_eq!(full.requests().len(), 1);
+    }
     assert!(other.requests().is_empty());
 }
 
@@ -269,13 +273,70 @@ async fn a_callers_key_is_sent_and_a_query_has_none() {
 }
 
 #[tokio::test]
-async fn a_token_that_asks_too_often_is_no_refused_check() {
-    let body = r#"{"status":429,"detail":"wait a second","code":"token_rate_limited"}"#;
-    let busy = node(move |_, _| Reply::Whole(429, String::new(), body.to_owned())).await;
-    let client = client(&[&busy.endpoint], LONG);
+async fn a_token_that_asks_a_node_too_often_asks_another() {
+    let often = node(|_, _| problem(429, "token_rate_limited", "retry-after: 1\r\n")).await;
+    let good = node(|_, _| allow()).await;
+    let client = client(&[&often.endpoint, &good.endpoint], LONG);
+    // In turn, so that every other call begins with each.
+    for _ in 0..2 {
+        assert_eq!(client.check("a", None, LIMIT).await.unwrap(), ANSWER);
+    }
+    let mut export = client.export(Format::Json, &Filter::default()).await.unwrap();
+    assert_eq!(export.next().await.unwrap().as_deref(), Some(ALLOWED.as_bytes()));
+    let paths: Vec<_> = often.requests().into_iter().map(|asked| asked.path).collect();
+    assert_eq!(paths, ["/check", "/export?format=json&order=desc"]);
+    assert_eq!(good.requests().len(), 3);
+    assert!(often.requests()[0].key().is_some());
+    assert_eq!(often.requests()[0].key(), good.requests()[0].key());
+}
+
+#[tokio::test]
+async fn a_token_that_asks_every_node_too_often_asks_again_after_the_retry_after() {
+    let often = |before: usize| match before {
+        0 => problem(429, "token_rate_limited", "retry-after: 1\r\n"),
+        _ => allow(),
+    };
+    let busy = node(move |before, _| often(before)).await;
+    let other = node(|_, _| problem(429, "token_rate_limited", "retry-after: 30\r\n")).await;
+    let client = client(&[&busy.endpoint, &other.endpoint], LONG);
+    let began = Instant::now();
+    assert_eq!(client.check("a", None, LIMIT).await.unwrap(), ANSWER);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!((busy.requests().len(), other.requests().len()), (2, 1));
+    assert_eq!(keys(&busy), keys(&other));
+}
+
+#[tokio::test]
+async fn a_token_that_asks_too_often_until_the_deadline_is_told_and_is_no_refused_check() {
+    let headers = "retry-after: 1\r\nx-request-id: r-1\r\n";
+    let busy = node(move |_, _| problem(429, "token_rate_limited", headers)).await;
+    let client = client(&[&busy.endpoint], Duration::from_millis(500));
     let error = client.check("a", None, LIMIT).await.unwrap_err();
+    let said = "answered 429: detail of token_rate_limited (request r-1)";
+    assert_eq!(error.to_string(), format!("tallykeep at {} {said}", busy.endpoint));
     assert_eq!((error.kind(), error.status()), (ErrorKind::Request, Some(429)));
-    assert!(error.to_string().contains("wait a second"), "{error}");
+    assert_eq!(error.code(), Some("token_rate_limited"));
+    assert!(error.is_retryable() && !error.is_overloaded());
+    assert_eq!(busy.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_429_that_is_not_of_the_token_is_the_answer() {
+    let denied = r#"{"allowed":false,"remaining":0,"resetTime":1634567890000,"retryAfter":45}"#;
+    let headers = "retry-after: 45\r\n".to_owned();
+    let refusing = node(move |_, _| Reply::Whole(429, headers.clone(), denied.to_owned())).await;
+    let proxy = node(|_, _| problem(429, "slow_down", "retry-after: 1\r\n")).await;
+    let other = node(|_, _| allow()).await;
+    let decided = client(&[&refusing.endpoint, &other.endpoint], LONG);
+    let decision = decided.check("a", None, LIMIT).await.unwrap();
+    let expected = Decision { allowed: false, remaining: 0, retry_after_s: Some(45), ..ANSWER };
+    assert_eq!(decision, expected);
+    let refused = client(&[&proxy.endpoint, &other.endpoint], LONG);
+    let error = refused.check("a", None, LIMIT).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Request, Some("slow_down")));
+    assert!(!error.is_retryable());
+    assert_eq!((refusing.requests().len(), proxy.requests().len()), (1, 1));
+    assert!(other.requests().is_empty());
 }
 
 #[tokio::test]
