@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::limits;
-use crate::machine::Namespace;
+use crate::machine::{Namespace, ObjectRef};
 
 /// What the objects of a namespace are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ impl Class {
         [Class::RateLimiter, Class::AuditLogger].into_iter().find(|class| class.name() == name)
     }
 }
+
+/// The name of the object in which nodes record what is done with the cluster.
+pub const RECORD: &str = "tallykeep.system";
 
 /// A name for a namespace.
 #[derive(Clone, Debug)]
@@ -181,6 +184,11 @@ impl Bindings {
     /// audit log, or else the first that is one.
     pub fn audit(&self) -> Option<&Binding> {
         self.root("AUDIT_LOGGER", Class::AuditLogger)
+    }
+
+    /// The object in which nodes record what is done with the cluster, if there is an audit log.
+    pub fn record(&self) -> Option<ObjectRef> {
+        self.audit().map(|binding| binding.namespace.object(RECORD))
     }
 
     fn root(&self, preferred: &str, class: Class) -> Option<&Binding> {

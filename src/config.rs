@@ -5,6 +5,7 @@
 
 mod auth;
 mod policies;
+mod quotas;
 mod reference;
 mod telemetry;
 mod tls;
@@ -17,11 +18,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::bindings::{Bindings, Class};
 use crate::limits;
-use crate::machine::{Keeping, SetPolicy, VERSION_MAX, VERSION_MIN};
+use crate::machine::{Keeping, Quotas, SetPolicy, VERSION_MAX, VERSION_MIN};
 use crate::peer::check_address;
 
 pub use auth::AuthSettings;
 pub use policies::PolicySettings;
+pub use quotas::QuotaSettings;
 pub use reference::page;
 pub use telemetry::TelemetrySettings;
 pub use tls::{CertificateFiles, Exposed, PeerFiles, TlsSettings};
@@ -56,6 +58,9 @@ pub struct Settings {
     /// What a new cluster begins with.
     #[serde(default)]
     pub policies: Vec<PolicySettings>,
+    /// How much objects may take, where it is not the default. The leader's settings count.
+    #[serde(default)]
+    pub quotas: Vec<QuotaSettings>,
     /// Audit entries older than this, in ms, go. In the file a span of time: `retention = "30d"`.
     #[serde(default = "retention_default", rename = "retention", deserialize_with = "span_ms")]
     pub retention_ms: u64,
@@ -199,6 +204,7 @@ impl Settings {
             environment: None,
             abandoned_classes: Vec::new(),
             policies: PolicySettings::guide(),
+            quotas: Vec::new(),
             retention_ms: limits::RETENTION_MS_DEFAULT,
             snapshot_log_bytes: snapshot_log_bytes_default(),
             version_max: VERSION_MAX,
@@ -280,6 +286,7 @@ impl Settings {
             })?;
         }
         policies::validate(&self.policies)?;
+        quotas::validate(&self.quotas)?;
         let retention = limits::RETENTION_MS_MIN..=limits::RETENTION_MS_MAX;
         check(retention.contains(&self.retention_ms), || {
             "retention must be from 1s to 10years".into()
@@ -363,10 +370,21 @@ impl Settings {
     /// # Errors
     /// If one is of a binding that is not there.
     pub fn seeds(&self, bindings: &Bindings) -> Result<Vec<SetPolicy>, SettingsError> {
-        policies::resolve(&self.policies, bindings).map_err(|message| {
-            let path = self.wrangler.clone().unwrap_or_else(|| "configuration".into());
-            SettingsError { path, message }
-        })
+        policies::resolve(&self.policies, bindings).map_err(|message| self.of_bindings(message))
+    }
+
+    /// The quotas of these bindings.
+    ///
+    /// # Errors
+    /// If one is of a binding that is not there, or two are of the same objects.
+    pub fn quotas(&self, bindings: &Bindings) -> Result<Quotas, SettingsError> {
+        quotas::resolve(&self.quotas, bindings).map_err(|message| self.of_bindings(message))
+    }
+
+    /// What does not go with the bindings.
+    fn of_bindings(&self, message: String) -> SettingsError {
+        let path = self.wrangler.clone().unwrap_or_else(|| "configuration".into());
+        SettingsError { path, message }
     }
 }
 
@@ -571,6 +589,11 @@ mod tests {
             ),
             ("policies = [{ type = \"a\", requests = 1 }]", "window"),
             ("policies = [{ type = \"a\", requests = 1, window = \"1s\", burst = 2 }]", "burst"),
+            ("quotas = [{ object_bytes_max = 65536 }]", "binding"),
+            ("quotas = [{ binding = \"A\", object_bytes_max = 65535 }]", "object_bytes_max"),
+            ("quotas = [{ binding = \"A\", objects_max = 0 }]", "objects_max"),
+            ("quotas = [{ binding = \"A\" }, { binding = \"A\" }]", "twice"),
+            ("quotas = [{ binding = \"A\", bytes = 1 }]", "bytes"),
             ("http = \"127.0.0.1\"", "host:port"),
             ("http = \"127.0.0.1:0\"", "host:port"),
             ("http = \":80\"", "host:port"),

@@ -29,8 +29,8 @@ pub enum Kind {
     Overloaded,
     /// No leader could be reached in time. Nothing was changed.
     Unavailable,
-    /// There is no majority of nodes with space left on their disks, or no room left for what has to
-    /// be kept. Nothing was changed.
+    /// There is no majority of nodes with space left on their disks, no room left for what has to be
+    /// kept, or a quota is used up. Nothing was changed.
     StorageFull,
     /// The command may or may not have been applied: the answer did not come in time.
     Unknown,

@@ -128,6 +128,12 @@ pub const TOP_LIMIT_MAX: usize = 100;
 /// `limit` of a list of them where none is given.
 pub const TOP_LIMIT_DEFAULT: usize = 20;
 
+/// Objects that a node remembers to be near their quotas.
+pub const CROWDED_OBJECTS_MAX: usize = 1024;
+
+/// An object near its quota is told of for so long after it was last written.
+pub const CROWDED_FOR_MS: u64 = 60 * 60 * 1000;
+
 /// Clients that one node tells of its requests at once.
 pub const TAILS_MAX: usize = 8;
 
@@ -238,6 +244,10 @@ pub const RETENTION_MS_MAX: u64 = 3_652 * 24 * 60 * 60 * 1000 + 12 * 60 * 60 * 1
 pub const KEY_RETENTION_MS_MIN: u64 = 1_000;
 /// `idempotency.retention`: at most 30 days, for all that time a key takes its place.
 pub const KEY_RETENTION_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+/// `quotas.object_bytes_max` where the configuration says nothing. Guide, "Storage Limits".
+pub const OBJECT_BYTES_MAX_DEFAULT: u64 = 128 * 1024 * 1024;
+/// `quotas.object_bytes_max`: at least.
+pub const OBJECT_BYTES_MAX_MIN: u64 = 64 * 1024;
 /// `snapshot_log_bytes`: at least, so that a node is not always making snapshots.
 pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 * 1024;
 /// The log may become so long, or `snapshot_log_bytes` if that is more, while a follower catches up.
@@ -259,6 +269,8 @@ pub const TICK_ENTRIES_MAX: usize = 256;
 pub const TICK_READ_ENTRIES: usize = 16;
 /// Audit shards that one tick looks at.
 pub const TICK_SHARDS_MAX: usize = 32;
+/// Objects of a build that counted none that one tick counts: about a millisecond of work.
+pub const TICK_OBJECTS_MAX: usize = 1024;
 /// Idempotency keys that one tick forgets.
 pub const TICK_KEYS_MAX: usize = 256;
 /// How long idempotency keys are kept where the configuration says nothing: a day.

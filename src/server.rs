@@ -23,7 +23,7 @@ use crate::descriptors;
 use crate::http::{self, Api, Connections, Telemetry};
 use crate::limits;
 use crate::listener;
-use crate::machine::SetPolicy;
+use crate::machine::{Quotas, SetPolicy};
 use crate::peer::{self, Dial, Handler, Kind, Ordered, Reply, Tcp, TlsDial, TlsListener};
 use crate::propose::{self, ForwardReply, Leader, SubmitError};
 use crate::raft::{Node, NodeAddress, RaftSettings, Stores};
@@ -106,7 +106,7 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Checked { bindings, policies, secrets, tracer, exporter } = Checked::of(&settings)?;
+    let Checked { bindings, policies, quotas, secrets, tracer, exporter } = Checked::of(&settings)?;
     let gone = bindings.gone().to_vec();
     let connections = Connections {
         most: descriptors::raise(),
@@ -130,7 +130,7 @@ pub async fn run(
         return Err(deleted_class(&settings, left));
     }
     let keeping = settings.idempotency.keeping();
-    let proposals = propose::start(&node, settings.retention_ms, keeping, policies);
+    let proposals = propose::start(&node, settings.retention_ms, keeping, policies, quotas);
 
     let answers = Arc::new(PeerRequests { node: node.clone(), leader: proposals.leader });
     let (cluster, id) = (settings.cluster.clone(), settings.id);
@@ -230,6 +230,7 @@ pub fn check(settings: &Settings) -> Result<Vec<Arc<dyn Watched>>, ServeError> {
 struct Checked {
     bindings: Bindings,
     policies: Vec<SetPolicy>,
+    quotas: Quotas,
     secrets: Secrets,
     tracer: Tracer,
     exporter: Option<Exporter>,
@@ -239,14 +240,14 @@ impl Checked {
     fn of(settings: &Settings) -> Result<Self, ServeError> {
         let bindings = settings.bindings()?;
         check_exposed(settings)?;
-        let policies = settings.seeds(&bindings)?;
+        let (policies, quotas) = (settings.seeds(&bindings)?, settings.quotas(&bindings)?);
         let secrets = Secrets::load(settings)?;
         let traces = settings.traces().map_err(ServeError::Telemetry)?;
         let (tracer, exporter) = match traces {
             Some((tracer, exporter)) => (tracer, Some(exporter)),
             None => (Tracer::default(), None),
         };
-        Ok(Self { bindings, policies, secrets, tracer, exporter })
+        Ok(Self { bindings, policies, quotas, secrets, tracer, exporter })
     }
 }
 

@@ -159,7 +159,8 @@ async fn an_object_is_shown_as_it_is_stored() {
     let objects = list["objects"].as_array().expect("objects");
     let unnamed = objects.iter().find(|object| object["id"] == json!(secret)).expect("listed");
     assert_eq!((&unnamed["name"], &unnamed["keys"]), (&Value::Null, &json!(3)));
-    assert_eq!((&unnamed["bytes"], &unnamed["alarmTime"]), (&Value::Null, &Value::Null));
+    // 64 for each key, and the identifiers.
+    assert_eq!((&unnamed["bytes"], &unnamed["alarmTime"]), (&json!(3 * 64 + 4), &Value::Null));
     let (mut keys, mut cursor) = (Vec::new(), String::new());
     for node in api.ids() {
         let path = format!("/admin/objects/RATE_LIMITER/id/{secret}?limit=1{cursor}");

@@ -355,6 +355,8 @@ fn problem(status: StatusCode, body: &[u8]) -> Fault {
         (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage" | "idempotency_keys_full") => {
             Fault::Unchanged(why)
         }
+        // Every node would say so, until there is room in the object.
+        (StatusCode::INSUFFICIENT_STORAGE, "object_full" | "objects_full") => Fault::Rejected(why),
         _ if status.is_server_error() => Fault::Unknown(why),
         _ => Fault::Rejected(why),
     }
@@ -373,6 +375,9 @@ mod tests {
         assert!(matches!(fault, Fault::Unchanged(_)));
         let full = br#"{"code":"insufficient_storage"}"#;
         assert!(matches!(problem(StatusCode::INSUFFICIENT_STORAGE, full), Fault::Unchanged(_)));
+        for full in [&br#"{"code":"object_full"}"#[..], br#"{"code":"objects_full"}"#] {
+            assert!(matches!(problem(StatusCode::INSUFFICIENT_STORAGE, full), Fault::Rejected(_)));
+        }
         let told = br#"{"code":"internal","detail":"none","requestId":"r-1"}"#;
         let fault = problem(StatusCode::INTERNAL_SERVER_ERROR, told);
         let said = "500 Internal Server Error: none [internal] (request r-1)";

@@ -142,11 +142,17 @@ struct Bindings {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Binding {
     name: String,
     class: String,
     objects: Option<u64>,
     bytes: Option<u64>,
+    // A node of before has no quotas.
+    #[serde(default)]
+    objects_max: Option<u64>,
+    #[serde(default)]
+    object_bytes_max: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +169,8 @@ struct Listed {
     keys: u64,
     bytes: Option<u64>,
     alarm_time: Option<u64>,
+    #[serde(default)]
+    bytes_max: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -227,7 +235,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
         Command::List { binding, prefix, pages } => {
             let of = [("binding", Some(binding)), ("prefix", Some(prefix))];
             let mut table = Table::new();
-            let head = ["NAME", "ID", "KEYS", "BYTES", "ALARM"].map(str::to_owned);
+            let head = ["NAME", "ID", "KEYS", "BYTES", "USED", "ALARM"].map(str::to_owned);
             let mut rows = vec![head];
             asking
                 .pages("/admin/objects", of, pages, |answer| {
@@ -428,28 +436,45 @@ fn sum(tops: Vec<Top>, limit: usize) -> Vec<Refused> {
 }
 
 fn table_of_bindings(bindings: &[Binding]) -> String {
-    let mut rows = vec![["BINDING", "CLASS", "OBJECTS", "BYTES"].map(str::to_owned)];
+    let head = ["BINDING", "CLASS", "OBJECTS", "BYTES", "OBJECTS MAX", "OBJECT BYTES MAX"];
+    let mut rows = vec![head.map(str::to_owned)];
     rows.extend(bindings.iter().map(|binding| {
         let objects = binding.objects.map_or_else(|| "many".to_owned(), |count| count.to_string());
-        let class = plain(&binding.class).into_owned();
-        [plain(&binding.name).into_owned(), class, objects, number(binding.bytes)]
+        [
+            plain(&binding.name).into_owned(),
+            plain(&binding.class).into_owned(),
+            objects,
+            number(binding.bytes),
+            number(binding.objects_max),
+            number(binding.object_bytes_max),
+        ]
     }));
     columns(&rows)
 }
 
-fn row(object: &Listed) -> [String; 5] {
+fn row(object: &Listed) -> [String; 6] {
     let name = object.name.as_deref().map_or_else(|| "-".into(), plain);
     [
         cut(&name, COMMAND_CELL_COLUMNS).into_owned(),
         plain(&object.id).into_owned(),
         object.keys.to_string(),
         number(object.bytes),
+        used(object),
         object.alarm_time.map_or_else(|| "-".to_owned(), time::show),
     ]
 }
 
+/// How much of its quota an object takes, in whole hundredths; what is less than all of it is not 100 %.
+fn used(object: &Listed) -> String {
+    let percent = object
+        .bytes
+        .zip(object.bytes_max)
+        .and_then(|(bytes, most)| u128::from(bytes).saturating_mul(100).checked_div(most.into()));
+    percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"))
+}
+
 fn head(class: &str, object: &Listed) -> String {
-    let [name, id, keys, bytes, alarm] = row(object);
+    let [name, id, keys, bytes, used, alarm] = row(object);
     let pair = |name: &str, value| [name.to_owned(), value];
     let head = columns(&[
         pair("name", name),
@@ -457,6 +482,7 @@ fn head(class: &str, object: &Listed) -> String {
         pair("class", plain(class).into_owned()),
         pair("keys", keys),
         pair("bytes", bytes),
+        pair("used", used),
         pair("alarm", alarm),
     ]);
     format!("{head}\n")
@@ -546,13 +572,13 @@ mod tests {
     #[test]
     fn an_object_is_shown_with_what_it_holds() {
         let shown = r#"{"binding":"B","class":"RateLimiter","name":"w\u001b","id":"ab","keys":1,
-            "bytes":26,"alarmTime":null,"storage":[{"key":"ratelimit:w","value":{"count":1}}],
+            "bytes":65,"alarmTime":null,"bytesMax":100,"storage":[{"key":"ratelimit:w","value":{"count":1}}],
             "cursor":null}"#;
         let Shown { class, object, storage, cursor } = serde_json::from_str(shown).unwrap();
         assert_eq!(cursor, None);
         assert_eq!(
             head(&class, &object),
-            "name   w\\u{1b}\nid     ab\nclass  RateLimiter\nkeys   1\nbytes  26\nalarm  -\n\n"
+            "name   w\\u{1b}\nid     ab\nclass  RateLimiter\nkeys   1\nbytes  65\nused   65%\nalarm  -\n\n"
         );
         assert_eq!(rows_of(&storage), "ratelimit:w  {\"count\":1}\n");
     }

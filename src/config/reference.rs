@@ -159,6 +159,17 @@ pub const TABLES: &[Table] = &[
             "How long a window is.",
             |of, at| text(&span(of.policies.get(at)?.window_ms))),
     ], about: "What a new cluster begins with: the limits of checks that bring none. They are stored once; from then on `tallykeep policy` shows and changes them." },
+    Table { name: "quotas", is_list: true, count: |of| of.quotas.len(), settings: &[
+        setting("binding", Kind::Text, Default::Required, Bounds::Said("a binding, each once"),
+            "Whose objects it is for.",
+            |of, at| text(&of.quotas.get(at)?.binding)),
+        setting("object_bytes_max", Kind::Bytes, Default::Said("`134217728` (128 MiB)"), Bounds::From(limits::OBJECT_BYTES_MAX_MIN),
+            "Bytes of one object: 64 a key, and its identifier or its entry. What would make it larger is refused with 507.",
+            |of, at| number(of.quotas.get(at)?.object_bytes_max)),
+        setting("objects_max", Kind::Number, Default::Said("no bound"), Bounds::From(1),
+            "So many objects; with more, new ones are refused with 507.",
+            |of, at| number(of.quotas.get(at)?.objects_max?)),
+    ], about: "How much the objects of a binding may take, where it is not the guide's 128 MiB. A day of the audit log is one object. The leader's counts, from when it leads." },
     Table { name: "raft", is_list: false, count: |_| 1, settings: &[
         setting("heartbeat_ms", Kind::Milliseconds, Default::InForce, Bounds::Said("from 1; at most a third of `election_min_ms`"),
             "How often a leader is heard of.",

@@ -2,7 +2,8 @@
 //!
 //! Each item is read as the body of a single request, and answered in its place with the status and
 //! the members that a single one gets. All items that can be carried out are one command, so they are
-//! carried out together, in their order, or none of them is: a 503 or a 507 is the answer to the whole.
+//! carried out together, in their order, or none of them is: a 503, or a 507 for want of disk space, is the
+//! answer to the whole. What a quota refuses is one item's own 507.
 //! With an `Idempotency-Key` each item is carried out once for the key and its place.
 
 use std::sync::Arc;
@@ -175,16 +176,24 @@ mod tests {
             (Answer::Logged { id: [0x11; 16] }, false),
             (Answer::Refused(Refusal::OtherClass), false),
             (Answer::Refused(Refusal::NoPolicy), false),
+            (Answer::Refused(Refusal::ObjectFull), false),
         ];
         let answered = answers.map(|(answer, replayed)| Answered { answer, replayed });
         let mistake = Error::invalid("invalid_field", "type must be a string");
-        let mistakes = vec![None, None, Some(mistake), None, None, None];
-        let types = [None, None, None, None, Some("wix".to_owned())];
+        let mistakes = vec![None, None, Some(mistake), None, None, None, None];
+        let types = [None, None, None, None, Some("wix".to_owned()), None];
         let body = results(mistakes, types.into_iter().zip(answered));
         let problem = |code: &str, detail: &str| {
             json!({"type": "about:blank", "title": "Bad Request", "status": 400,
                 "detail": detail, "code": code, "error": "Bad Request"})
         };
+        let mut full = problem("object_full", "");
+        full["status"] = json!(507);
+        for member in ["title", "error"] {
+            full[member] = json!("Insufficient Storage");
+        }
+        let outcome = Outcome::Refused(Refusal::ObjectFull);
+        full["detail"] = json!(error::unexpected(&outcome).message);
         let expected = json!({"results": [
             {"status": 200, "allowed": true, "remaining": 1, "resetTime": 5000, "replayed": true},
             {"status": 429, "allowed": false, "remaining": 0, "resetTime": 5000, "retryAfter": 4},
@@ -192,6 +201,7 @@ mod tests {
             {"status": 200, "success": true, "id": "11111111-1111-1111-1111-111111111111"},
             problem("other_class", "the object holds the state of another class"),
             problem("no_policy", &check::no_policy("wix").message),
+            full,
         ]});
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }

@@ -211,6 +211,18 @@ pub(super) fn unexpected(outcome: &Outcome) -> Error {
             "tokens_full",
             format!("{} tokens are stored, and there is no room for more", limits::TOKENS_MAX),
         ),
+        Outcome::Refused(Refusal::ObjectFull) => Error::new(
+            Kind::StorageFull,
+            "object_full",
+            "the object would take more than quotas.object_bytes_max of its binding; nothing was \
+             changed, and what it holds goes on",
+        ),
+        Outcome::Refused(Refusal::ObjectsFull) => Error::new(
+            Kind::StorageFull,
+            "objects_full",
+            "the binding has as many objects as its quotas.objects_max allows, and this is a new one; \
+             nothing was changed, and those that are there go on",
+        ),
         _ => Error::internal(format!("a command came to {outcome:?}")),
     }
 }

@@ -152,9 +152,11 @@ mod tests {
             Placed::Refused(Refusal::ImportConflict),
             Placed::Refused(Refusal::ImportExpired),
             Placed::Refused(Refusal::ImportFuture),
+            Placed::Refused(Refusal::ObjectFull),
+            Placed::Refused(Refusal::ObjectsFull),
         ];
         let mistake = Error::invalid("invalid_field", "type must be a string");
-        let items = vec![None, Some(mistake), None, None, None, None, None];
+        let items = vec![None, Some(mistake), None, None, None, None, None, None, None];
         let body = results(items, placed.map(answer).into());
         let body: Value = serde_json::from_slice(&body).unwrap();
         let told: Vec<String> = body["results"]
@@ -176,6 +178,8 @@ mod tests {
                 "409 import_conflict",
                 "400 import_expired",
                 "400 import_future",
+                "507 object_full",
+                "507 objects_full",
             ]
         );
     }

@@ -18,8 +18,9 @@ use super::{Api, json_response};
 use crate::bindings::Binding;
 use crate::error::{Error, Result};
 use crate::limits::{self, OBJECTS_LIMIT_DEFAULT, OBJECTS_LIMIT_MAX};
+use crate::machine::{NamespaceId, Quota, Space};
 use crate::query::Source;
-use crate::query::objects::{self, Cursor, List, Listed, Shown, Sizes};
+use crate::query::objects::{self, Counted, Cursor, List, Listed, Shown, Sizes};
 
 /// An object as clients see it, without what it holds.
 #[derive(Serialize)]
@@ -34,29 +35,49 @@ struct View<'a> {
     /// These two are null if they are not known.
     bytes: Option<u64>,
     alarm_time: Option<u64>,
+    /// Null if there is no quota.
+    bytes_max: Option<u64>,
 }
 
-/// `GET /admin/bindings`: `{"bindings":[{"name","class","objects","bytes"},…]}`.
+/// `GET /admin/bindings`:
+/// `{"bindings":[{"name","class","objects","bytes","objectsMax","objectBytesMax"},…]}`.
 pub(super) async fn bindings(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response> {
     let [] = named(uri.query().unwrap_or_default(), [])?;
     let namespaces: Vec<_> = api.bindings.iter().map(|binding| binding.namespace.id()).collect();
-    let counted = read(&api, move |source, _| {
-        let snapshot = source.with_cells(Vec::new());
-        let count = |namespace| objects::count(&*snapshot, namespace, limits::OBJECTS_COUNTED_MAX);
-        let counted: std::io::Result<Vec<_>> = namespaces.into_iter().map(count).collect();
-        counted.map_err(Error::unreadable)
-    })
-    .await?;
+    let spaces = api.proposer.spaces().await?;
+    let known = namespaces.iter().map(|namespace| {
+        let Space { objects, bytes, .. } = spaces.counted(*namespace)?;
+        Some(Some(Counted { objects, bytes: Some(bytes) }))
+    });
+    let counted = match known.collect::<Option<Vec<_>>>() {
+        Some(counted) => counted,
+        // Before a build that counts has counted all.
+        None => count(&api, namespaces).await?,
+    };
     let views = api.bindings.iter().zip(counted).map(|(binding, counted)| {
+        let quota = spaces.quota(binding.namespace.id());
         json!({
             "name": binding.name,
             "class": binding.class.name(),
             "objects": counted.map(|counted| counted.objects),
             "bytes": counted.and_then(|counted| counted.bytes),
+            "objectsMax": quota.and_then(|quota| quota.objects_max),
+            "objectBytesMax": quota.map(|quota| quota.object_bytes_max),
         })
     });
     let views: Vec<Value> = views.collect();
     Ok(json_response(json!({"bindings": views}).to_string()))
+}
+
+/// How many objects each namespace has, by counting them, if they are not too many.
+async fn count(api: &Api, namespaces: Vec<NamespaceId>) -> Result<Vec<Option<Counted>>> {
+    read(api, move |source, _| {
+        let snapshot = source.with_cells(Vec::new());
+        let count = |namespace| objects::count(&*snapshot, namespace, limits::OBJECTS_COUNTED_MAX);
+        let counted: std::io::Result<Vec<_>> = namespaces.into_iter().map(count).collect();
+        counted.map_err(Error::unreadable)
+    })
+    .await
 }
 
 /// `GET /admin/objects`: `{"objects":[…],"cursor"}`, the objects of a binding by their ids.
@@ -73,12 +94,13 @@ pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
     let most = limit(most.as_deref(), OBJECTS_LIMIT_DEFAULT, OBJECTS_LIMIT_MAX)?;
     let cursor = cursor.as_deref().map(Cursor::parse).transpose()?;
     let (namespace, retention_ms) = (binding.namespace.id(), api.proposer.retention_ms());
+    let quota = api.proposer.spaces().await?.quota(namespace);
     let List { objects, cursor } = read(&api, move |source, _| {
         objects::list(source, namespace, &prefix, most, cursor.as_ref(), retention_ms)
     })
     .await?;
     let views = objects.iter().map(|Listed { id, name, sizes }| {
-        view(binding, binding.namespace.hex(*id), name.as_deref(), *sizes)
+        view(binding, binding.namespace.hex(*id), name.as_deref(), *sizes, quota)
     });
     let views: Vec<View<'_>> = views.collect();
     let cursor = cursor.map(|cursor| cursor.to_text());
@@ -94,6 +116,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
     let cursor = cursor.as_deref().map(Cursor::parse).transpose()?;
     let (id, retention_ms) = (binding.namespace.hex(object.id), api.proposer.retention_ms());
     let asked = object.name.clone();
+    let quota = api.proposer.spaces().await?.quota(object.namespace);
     let shown = read(&api, move |source, _| {
         objects::show(source, &object, most, cursor.as_ref(), retention_ms)
     })
@@ -101,7 +124,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
     let shown = shown.ok_or_else(|| {
         not_found(format!("{} has no object of this {}", binding.name, by(asked.as_deref())))
     })?;
-    Ok(json_response(page(binding, id, asked.as_deref(), &shown)))
+    Ok(json_response(page(binding, id, asked.as_deref(), &shown, quota)))
 }
 
 fn by(name: Option<&str>) -> &'static str {
@@ -109,9 +132,15 @@ fn by(name: Option<&str>) -> &'static str {
 }
 
 /// The values as they are stored: an entry's numbers and the order of its members are the client's.
-fn page(binding: &Binding, id: String, asked: Option<&str>, shown: &Shown) -> Vec<u8> {
+fn page(
+    binding: &Binding,
+    id: String,
+    asked: Option<&str>,
+    shown: &Shown,
+    quota: Option<Quota>,
+) -> Vec<u8> {
     let Shown { name, sizes, storage, cursor } = shown;
-    let view = view(binding, id, name.as_deref().or(asked), *sizes);
+    let view = view(binding, id, name.as_deref().or(asked), *sizes, quota);
     let mut body = serde_json::to_vec(&view).expect("a view is JSON");
     body.pop();
     body.extend_from_slice(br#","storage":["#);
@@ -130,10 +159,17 @@ fn page(binding: &Binding, id: String, asked: Option<&str>, shown: &Shown) -> Ve
     body
 }
 
-fn view<'a>(binding: &'a Binding, id: String, name: Option<&'a str>, sizes: Sizes) -> View<'a> {
+fn view<'a>(
+    binding: &'a Binding,
+    id: String,
+    name: Option<&'a str>,
+    sizes: Sizes,
+    quota: Option<Quota>,
+) -> View<'a> {
     let Sizes { keys, bytes, alarm_ms } = sizes;
     let (class, alarm_time) = (binding.class.name(), alarm_ms);
-    View { binding: &binding.name, class, name, id, keys, bytes, alarm_time }
+    let bytes_max = quota.map(|quota| quota.object_bytes_max);
+    View { binding: &binding.name, class, name, id, keys, bytes, alarm_time, bytes_max }
 }
 
 /// The binding of this name.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::machine::{Keeping, Namespace, VERSION_MAX};
+use crate::machine::{Keeping, Namespace, Quotas, VERSION_MAX};
 use crate::peer::Tcp;
 use crate::propose;
 use crate::raft::{NodeAddress, RaftSettings};
@@ -64,7 +64,8 @@ pub(super) async fn lonely_node(dir: &Path) -> Node {
 async fn ask(method: Method, path: &str, body: impl Into<Body>) -> Response {
     let dir = tempfile::tempdir().unwrap();
     let node = lonely_node(dir.path()).await;
-    let proposals = propose::start(&node, 1_000, Keeping::default(), Vec::new());
+    let (keeping, quotas) = (Keeping::default(), Quotas::default());
+    let proposals = propose::start(&node, 1_000, keeping, Vec::new(), quotas);
     let bindings = Bindings::default_for("script");
     let api = Api::new(proposals.proposer, node, bindings, Vec::new(), None);
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();

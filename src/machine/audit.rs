@@ -17,6 +17,7 @@ use super::command::{Append, Field, Terms};
 use super::keys::{self, Alarm};
 use super::object::{ObjectRecord, ObjectRef, ObjectState, Shard};
 use super::outcome::{Answer, Refusal, Ticked};
+use super::quota::{KEY_BYTES, Spaces};
 use super::table::{Overlay, Table};
 use crate::codec;
 use crate::limits;
@@ -79,19 +80,40 @@ impl<'a> EntryRecord<'a> {
 /// Appends one entry at `now_ms`; `shards` is the number of shards ever made, and may grow.
 pub(super) fn append(
     rows: &mut Overlay,
+    spaces: &mut Spaces,
     now_ms: u64,
     shards: &mut u64,
     append: &Append,
 ) -> io::Result<Answer> {
-    let mut record = match read(rows, &append.object)? {
+    let known = read(rows, &append.object)?;
+    if let Some(refusal) = refusal(spaces, &append.object, known.as_ref(), &append.body) {
+        return Ok(Answer::Refused(refusal));
+    }
+    let mut record = match known {
         Some(record) => record,
         None => open(rows, now_ms, now_ms, shards, &append.object),
     };
     let entry = EntryRecord { at_ms: now_ms, terms: append.terms, body: &append.body };
-    if !add(rows, &mut record, &append.object, append.day, entry) {
+    if !add(rows, spaces, &mut record, &append.object, append.day, entry) {
         return Ok(Answer::Refused(Refusal::OtherClass));
     }
     Ok(Answer::Logged { id: append.id })
+}
+
+/// Why an entry with this body cannot go into an object that is `known`, if it is there.
+pub(super) fn refusal(
+    spaces: &mut Spaces,
+    object: &ObjectRef,
+    known: Option<&ObjectRecord>,
+    body: &[u8],
+) -> Option<Refusal> {
+    let before = match known.map(|record| &record.state) {
+        None => None,
+        Some(ObjectState::Shard(shard)) => Some(shard.bytes_taken()),
+        Some(_) => return Some(Refusal::OtherClass),
+    };
+    let after = before.unwrap_or(0).saturating_add(KEY_BYTES + body.len() as u64);
+    spaces.refusal(object, before, after)
 }
 
 /// What an object holds, if it is there.
@@ -130,6 +152,7 @@ pub(super) fn open(
 /// holds no shard.
 pub(super) fn add(
     rows: &mut Overlay,
+    spaces: &mut Spaces,
     record: &mut ObjectRecord,
     object: &ObjectRef,
     day: Option<u32>,
@@ -146,6 +169,8 @@ pub(super) fn add(
     if record.name.is_none() {
         record.name.clone_from(&object.name);
     }
+    // It has a row once it has entries.
+    let before = (shard.entries() > 0).then(|| shard.bytes_taken());
     let sequence = shard.next_sequence;
     for (field, term) in Field::ALL.into_iter().zip(entry.terms) {
         if let Some(term) = term {
@@ -157,13 +182,17 @@ pub(super) fn add(
     shard.next_sequence += 1;
     shard.last_ms = entry.at_ms;
     shard.bytes += entry.body.len() as u64;
-    rows.put(Table::Object, keys::object(object), codec::encode(record));
+    let (key, after) = (keys::object(object), shard.bytes_taken());
+    spaces.resize(&key, before, Some(after));
+    spaces.grown(object, before, after);
+    rows.put(Table::Object, key, codec::encode(record));
     true
 }
 
 /// Removes what is past its retention, within the bounds of one tick.
 pub(super) fn tick(
     rows: &mut Overlay,
+    spaces: &mut Spaces,
     now_ms: u64,
     retention_ms: u64,
     done: &mut Ticked,
@@ -185,8 +214,10 @@ pub(super) fn tick(
             return Err(damaged("a shard's alarm for a limiter"));
         };
         rows.delete(Table::Alarm, alarm.clone());
+        let before = shard.bytes_taken();
         if shard.last_ms <= cutoff_ms {
             remove(rows, object, shard);
+            spaces.resize(object, Some(before), None);
             done.shards += 1;
             continue;
         }
@@ -194,6 +225,7 @@ pub(super) fn tick(
         budget -= removed;
         done.entries += removed as u64;
         done.more |= budget == 0;
+        spaces.resize(object, Some(before), Some(shard.bytes_taken()));
         rows.put(Table::Alarm, keys::alarm(Alarm::Shard, shard.first_ms, object), Vec::new());
         rows.put(Table::Object, object.to_vec(), codec::encode(&record));
     }

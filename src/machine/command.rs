@@ -9,9 +9,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::object::{NamespaceId, ObjectRef};
+use super::quota::Quotas;
 use super::token::{LimitedToken, NewToken, TokenId};
 use super::version::{
-    VERSION_CHANGES, VERSION_CREDITS, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS,
+    VERSION_CHANGES, VERSION_CREDITS, VERSION_MIN, VERSION_POLICIES, VERSION_QUOTAS, VERSION_TOKENS,
 };
 
 /// One log entry: everything the leader proposed together.
@@ -106,6 +107,11 @@ pub enum Command {
     Credit(Credit),
     /// Stores a token that may ask only so often. From [`VERSION_CREDITS`] on.
     CreateLimitedToken(LimitedToken),
+    /// Puts quotas in force, and no others. Only outside a session. From [`VERSION_QUOTAS`] on.
+    SetQuotas {
+        /// By namespace.
+        quotas: Quotas,
+    },
 }
 
 /// A [`Command`] on its way into the log: what needs no stamp is borrowed from the [`Request`]. It
@@ -164,6 +170,11 @@ pub enum Stamped<'a> {
     Credit(&'a Credit),
     /// See [`Command::CreateLimitedToken`].
     CreateLimitedToken(&'a LimitedToken),
+    /// See [`Command::SetQuotas`].
+    SetQuotas {
+        /// See [`Command::SetQuotas`].
+        quotas: &'a Quotas,
+    },
 }
 
 /// A [`Change`] on its way into the log, as [`Stamped`] is a [`Command`].
@@ -202,6 +213,7 @@ impl Stamped<'_> {
             }
             Self::CreateToken(_) | Self::RevokeToken { .. } => VERSION_TOKENS,
             Self::Credit(_) | Self::CreateLimitedToken(_) => VERSION_CREDITS,
+            Self::SetQuotas { .. } => VERSION_QUOTAS,
         }
     }
 }
@@ -264,6 +276,8 @@ pub enum Request {
     Credit(Credit),
     /// See [`Command::CreateLimitedToken`].
     CreateLimitedToken(LimitedToken),
+    /// See [`Command::SetQuotas`].
+    SetQuotas(Quotas),
 }
 
 /// One of several changes. `L` is an entry: [`Draft`] on the way to the leader, [`Append`] in the
@@ -480,7 +494,7 @@ pub struct Tick {
 mod tests {
     use super::*;
     use crate::codec;
-    use crate::machine::{Namespace, Scopes, Token};
+    use crate::machine::{Namespace, Quota, Scopes, Token};
 
     #[test]
     fn what_is_stamped_comes_out_of_the_log_as_a_command() {
@@ -528,6 +542,8 @@ mod tests {
         let limited = LimitedToken { new: new.clone(), requests_per_second: 23 };
         let object = check.object.clone();
         let credit = Credit { object, identifier: "u".to_owned(), amount: 24 };
+        let quota = Quota { object_bytes_max: 23, objects_max: Some(24), exempt: None };
+        let quotas = Quotas::from([(namespace, quota)]);
         for (stamped, command) in [
             (Stamped::OpenSession { node: 2 }, Command::OpenSession { node: 2 }),
             (Stamped::Check(&check), Command::Check(check.clone())),
@@ -549,6 +565,7 @@ mod tests {
             (Stamped::RevokeToken { id }, Command::RevokeToken { id }),
             (Stamped::Credit(&credit), Command::Credit(credit.clone())),
             (Stamped::CreateLimitedToken(&limited), Command::CreateLimitedToken(limited.clone())),
+            (Stamped::SetQuotas { quotas: &quotas }, Command::SetQuotas { quotas: quotas.clone() }),
             (
                 Stamped::Changes {
                     once: Some(once),

@@ -17,6 +17,7 @@
 //! | `seed TYPE/LIMIT/WINDOW…` | |
 //! | `token NAME id=n [scopes=bits] [expires=ms] [binding=NAME] [prefix=TEXT] [rate=n]` | stores it; its hash is of its name |
 //! | `revoke ID` | |
+//! | `quotas [bytes=n] [objects=n] [exempt=NAME]` | none, if nothing is given |
 //! | `tick [retention=ms]` | |
 //! | `groups N` | as many groups of no commands |
 //! | `begin`, `apply` | what stands between them is one batch |
@@ -26,7 +27,7 @@
 //! | `raw` | every row in hexadecimal digits, as it is on disk |
 //!
 //! With every change of state: `at=ms` (if not given, the last), `s=` the session (the newest; 0
-//! for `open` and `tick`), `q=` the group's number (the next of the session), `below=` the groups
+//! for `open`, `tick`, `seed` and `quotas`), `q=` the group's number (the next of the session), `below=` the groups
 //! that were answered, `repeat=n` for n commands in one group, of identifiers or, with
 //! `spread=true`, of objects that are numbered. In a batch, `at=` stands with `begin`. The tag `[with]` puts a command into the group
 //! before it, and `[effects]` shows what is written. With `key=` or `together=true` what is repeated is the same, in
@@ -115,7 +116,7 @@ impl goldenscript::Runner for Runner {
             }
             name => {
                 let commands = self.commands(name, &mut args)?;
-                let outside = matches!(name, "open" | "tick" | "seed");
+                let outside = matches!(name, "open" | "tick" | "seed" | "quotas");
                 self.group(commands, outside, &mut args, at_ms, context)?
             }
         };
@@ -157,6 +158,9 @@ impl Runner {
         }
         if name == "seed" {
             return self.seed(args);
+        }
+        if name == "quotas" {
+            return self.quotas(args);
         }
         let subject = args.next_pos().ok_or("of whom?")?;
         if name == "import" {
@@ -306,6 +310,15 @@ impl Runner {
         Ok(vec![Command::SeedPolicies { policies }])
     }
 
+    fn quotas(&mut self, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
+        let exempt = args.take_key("exempt").map(|name| self.object(name).id);
+        let (bytes, objects_max) = (number(args, "bytes")?, number(args, "objects")?);
+        let quota = Quota { object_bytes_max: bytes.unwrap_or(u64::MAX), objects_max, exempt };
+        let is_given = bytes.is_some() || objects_max.is_some();
+        let quotas = is_given.then_some((self.namespace.id(), quota)).into_iter().collect();
+        Ok(vec![Command::SetQuotas { quotas }])
+    }
+
     fn import(&mut self, name: &str, args: &mut ArgumentConsumer) -> Result<Vec<Command>> {
         let retention_ms = number(args, "retention")?.unwrap_or(u64::MAX);
         let keep_expired = args.take_key("keep").is_some();
@@ -428,6 +441,11 @@ impl Runner {
         if output.len() == before {
             writeln!(output, "  no writes")?;
         }
+        for Crowded { object, used, most, is_refused, .. } in &effects.crowded {
+            let what = object.map_or("objects", |object| self.names[&object.0].as_str());
+            let refused = if *is_refused { ", and more was refused" } else { "" };
+            writeln!(output, "  crowded: {what}, {used} of {most}{refused}")?;
+        }
         Ok(())
     }
 
@@ -491,6 +509,8 @@ impl Runner {
                 let TokensRecord { tokens, changes } = codec::decode(value)?;
                 format!("tokens={tokens} changes={changes}")
             }
+            Table::Register if key == "version" => codec::decode::<u8>(value)?.to_string(),
+            Table::Register if key == "spaces" => show_spaces(&codec::decode(value)?),
             Table::Register if key.starts_with("token ") => {
                 show_token(&TokenRecord::decode(value)?)
             }
@@ -499,7 +519,7 @@ impl Runner {
                 let Registers { now_ms, sessions, shards, .. } = registers;
                 format!("now={now_ms} sessions={sessions} shards={shards}")
             }
-            Table::Alarm if !value.is_empty() => {
+            Table::Alarm if key.starts_with("kept ") => {
                 let KeyRecord { fingerprint, expires_ms, answers } = codec::decode(value)?;
                 let answers: Vec<_> = answers.iter().map(show_kept).collect();
                 format!("of={} expires={expires_ms} {}", text(&fingerprint), answers.join("; "))
@@ -522,6 +542,7 @@ impl Runner {
                 let outcomes: Vec<Outcome> = codec::decode(value)?;
                 outcomes.iter().map(show_outcome).collect::<Vec<_>>().join("; ")
             }
+            Table::Alarm if !value.is_empty() => "measured".to_owned(),
             Table::Alarm | Table::Index => String::new(),
         };
         Ok(format!("{} {key} {value}", table.name()).trim_end().to_owned())
@@ -615,6 +636,20 @@ fn show_token(record: &TokenRecord) -> String {
     format!("name={name} may={scopes} of={places} created={created_ms} expires={expires}{rate}")
 }
 
+fn show_spaces(SpacesRecord { uncounted_from, spaces }: &SpacesRecord) -> String {
+    let show = |Space { quota, objects, bytes }: &Space| {
+        let quota = quota.map_or("none".to_owned(), |quota| {
+            let objects = quota.objects_max.map_or("any".to_owned(), |most| most.to_string());
+            let exempt = if quota.exempt.is_some() { " but one" } else { "" };
+            format!("{}/{objects}{exempt}", quota.object_bytes_max)
+        });
+        format!("objects={objects} bytes={bytes} quota={quota}")
+    };
+    let spaces = spaces.values().map(show).collect::<Vec<_>>().join("; ");
+    let more = if uncounted_from.is_some() { " and some uncounted" } else { "" };
+    format!("{spaces}{more}")
+}
+
 /// Under which key, if any, and for which request; both are the names themselves and no hashes.
 fn take_once(args: &mut ArgumentConsumer) -> Result<Option<Once>> {
     let Some(name) = args.take_key("key") else { return Ok(None) };
@@ -671,6 +706,7 @@ fn show_outcome(outcome: &Outcome) -> String {
         Outcome::TokenRevoked { existed } => {
             format!("revoked, {}", if *existed { "one" } else { "where there was none" })
         }
+        Outcome::QuotasSet => "quotas are set".to_owned(),
         Outcome::Imported(placed) => placed.iter().map(show_placed).collect::<Vec<_>>().join("; "),
         Outcome::Changed(answered) => {
             let show = |Answered { answer, replayed }: &Answered| {
@@ -696,6 +732,12 @@ fn show_object(record: &ObjectRecord) -> String {
     match &record.state {
         ObjectState::Limiter { cells } => {
             format!("name={name} created={created_ms} cells={cells}")
+        }
+        ObjectState::Measured(Measured { cells, measured, identifier_bytes }) => {
+            format!(
+                "name={name} created={created_ms} cells={cells} measured={measured} \
+                 identifiers={identifier_bytes}"
+            )
         }
         ObjectState::Shard(shard) => {
             let Shard { number, first_sequence, next_sequence, first_ms, last_ms, bytes, .. } =

@@ -8,7 +8,10 @@
 //! Invariants:
 //! - An imported entry's time is before the machine's clock, so that live ones go on behind it.
 //! - An entry is added once: either it is behind the last, or found, or refused.
+//! - Behind an entry for which its object has no room nothing is added to that object by the same import, so
+//!   that it can be sent again when there is room.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::audit::{self, EntryRecord};
@@ -16,6 +19,7 @@ use super::command::{Import, ImportedEntry};
 use super::keys::{self, Alarm};
 use super::object::{ObjectRef, ObjectState, Shard};
 use super::outcome::{Placed, Refusal};
+use super::quota::Spaces;
 use super::table::{Overlay, Table};
 
 /// By what the entries of a shard are in order: the time in ms, and the id as it is written.
@@ -24,12 +28,14 @@ type Place<'a> = (u64, Option<&'a [u8]>);
 /// Places entries in their order; `shards` is the number of shards ever made, and may grow.
 pub(super) fn import(
     rows: &mut Overlay,
+    spaces: &mut Spaces,
     now_ms: u64,
     shards: &mut u64,
     retention_ms: u64,
     import: &Import,
 ) -> io::Result<Vec<Placed>> {
     let mut expected = None;
+    let mut full = BTreeMap::new();
     let placed = import.entries.iter().map(|entry| {
         let known = audit::read(rows, &entry.object)?;
         if let Some(record) = &known {
@@ -44,6 +50,15 @@ pub(super) fn import(
         if let Some(refusal) = refusal {
             return Ok(Placed::Refused(refusal));
         }
+        let object = (entry.object.namespace, entry.object.id);
+        let refusal = full.get(&object).copied();
+        let refusal =
+            refusal.or_else(|| audit::refusal(spaces, &entry.object, known.as_ref(), &entry.body));
+        if let Some(refusal) = refusal {
+            // A smaller one behind it would have room, and leave it without a place for good.
+            full.insert(object, refusal);
+            return Ok(Placed::Refused(refusal));
+        }
         let mut record = match known {
             Some(record) => record,
             None => audit::open(rows, now_ms, entry.at_ms, shards, &entry.object),
@@ -55,7 +70,7 @@ pub(super) fn import(
         }
         let ImportedEntry { object, day, at_ms, terms, body } = entry;
         let entry = EntryRecord { at_ms: *at_ms, terms: *terms, body };
-        assert!(audit::add(rows, &mut record, object, Some(*day), entry), "it is a shard");
+        assert!(audit::add(rows, spaces, &mut record, object, Some(*day), entry), "it is a shard");
         Ok(Placed::Added)
     });
     placed.collect()

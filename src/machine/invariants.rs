@@ -8,8 +8,10 @@ use super::keys::{self, Alarm};
 use super::limiter::Cell;
 use super::memory::Memory;
 use super::policy::{self, PoliciesRecord};
+use super::quota::{self, Space};
+use super::table::View;
 use super::token::{self, TokensRecord};
-use super::{Field, Machine, ObjectRecord, ObjectState, Shard, Table};
+use super::{Field, Machine, Measured, NamespaceId, ObjectRecord, ObjectState, Shard, Table};
 use crate::codec;
 use crate::limits;
 
@@ -28,23 +30,27 @@ pub(super) fn assert_sound(machine: &Machine, rows: &Memory) {
     assert_keys(machine, rows);
     assert_policies(rows);
     assert_tokens(machine, rows);
+    assert_spaces(rows);
 }
 
-type Limiters = BTreeMap<Vec<u8>, u64>;
+type Limiters = BTreeMap<Vec<u8>, Measured>;
 type Shards = BTreeMap<Vec<u8>, Shard>;
 
 fn objects(rows: &Memory) -> (Limiters, Shards) {
     let (mut limiters, mut shards) = (Limiters::new(), Shards::new());
     for (key, value) in rows.table(Table::Object) {
-        match codec::decode::<ObjectRecord>(value).unwrap().state {
-            ObjectState::Limiter { cells } => drop(limiters.insert(key.to_vec(), cells)),
-            ObjectState::Shard(shard) => drop(shards.insert(key.to_vec(), shard)),
+        let state = codec::decode::<ObjectRecord>(value).unwrap().state;
+        if let Some(limiter) = state.limiter() {
+            limiters.insert(key.to_vec(), limiter);
+        } else if let ObjectState::Shard(shard) = state {
+            shards.insert(key.to_vec(), shard);
         }
     }
     (limiters, shards)
 }
 
-/// A cell has one alarm and an alarm one cell; a limiter has a row while it has cells.
+/// A cell has one alarm and an alarm one cell; a limiter has a row while it has cells, and its size is
+/// that of the identifiers whose alarms say so.
 fn assert_cells(rows: &Memory, limiters: &Limiters) {
     let mut counted = Limiters::new();
     let mut expected = BTreeSet::new();
@@ -52,11 +58,21 @@ fn assert_cells(rows: &Memory, limiters: &Limiters) {
         let cell: Cell = codec::decode(value).unwrap();
         assert!(cell.window_start_ms < cell.ends_ms, "a window has a length");
         assert!(cell.alarm_ms <= cell.ends_ms, "a window's end is not missed");
-        expected.insert(keys::alarm(Alarm::Window, cell.alarm_ms, key));
-        *counted.entry(key[..keys::OBJECT_BYTES].to_vec()).or_default() += 1;
+        let alarm = keys::alarm(Alarm::Window, cell.alarm_ms, key);
+        let limiter = counted.entry(key[..keys::OBJECT_BYTES].to_vec()).or_default();
+        limiter.cells += 1;
+        match rows.get(Table::Alarm, &alarm).unwrap().as_deref() {
+            Some([]) => {}
+            Some([1]) => {
+                limiter.measured += 1;
+                limiter.identifier_bytes += (key.len() - keys::OBJECT_BYTES) as u64;
+            }
+            other => panic!("a window's alarm has {other:?}"),
+        }
+        expected.insert(alarm);
     }
     assert_eq!(alarms(rows, Alarm::Window), expected, "a cell has one alarm, an alarm one cell");
-    assert_eq!(counted, *limiters, "a limiter has a row while it has cells, and counts them");
+    assert_eq!(counted, *limiters, "a limiter has a row while it has cells, and measures them");
 }
 
 /// A shard's entries are dense and in the order of time; everything about them is in their row.
@@ -149,6 +165,26 @@ fn assert_tokens(machine: &Machine, rows: &Memory) {
     let names: Vec<&String> = live.map(|one| &one.record.token.name).collect();
     let distinct: BTreeSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), names.len(), "a name is of one token");
+}
+
+/// The sums are of the objects that are counted.
+fn assert_spaces(rows: &Memory) {
+    let stored = quota::spaces(rows).unwrap();
+    let mut spaces: BTreeMap<NamespaceId, Space> = BTreeMap::new();
+    for (key, value) in rows.table(Table::Object) {
+        if stored.uncounted_from.as_ref().is_some_and(|from| key >= &from[..]) {
+            break;
+        }
+        let namespace = NamespaceId(*key.first_chunk().unwrap());
+        let space = spaces.entry(namespace).or_default();
+        space.objects += 1;
+        space.bytes += codec::decode::<ObjectRecord>(value).unwrap().state.bytes();
+    }
+    for (namespace, space) in &stored.spaces {
+        let counted = spaces.remove(namespace).unwrap_or_default();
+        assert_eq!(Space { quota: None, ..*space }, counted, "the sums of {namespace:?}");
+    }
+    assert!(spaces.is_empty(), "objects that are in no sum: {spaces:?}");
 }
 
 fn alarms(rows: &Memory, kind: Alarm) -> BTreeSet<Vec<u8>> {

@@ -3,7 +3,7 @@
 //!
 //! | table | key | bytes |
 //! |---|---|---|
-//! | register | `"machine"`, `"version"`, `"keys"`, `"policies"`, `"tokens"` | 4 to 8 |
+//! | register | `"machine"`, `"version"`, `"keys"`, `"policies"`, `"tokens"`, `"spaces"` | 4 to 8 |
 //! | register (policy) | `"policy"` ‖ namespace ‖ type | 6 + 8 + n |
 //! | register (token) | `"token/"` ‖ id | 6 + 8 |
 //! | object | namespace ‖ id | 8 + 16 |
@@ -36,6 +36,8 @@ const POLICY: &[u8] = b"policy";
 pub const TOKENS: &[u8] = b"tokens";
 /// What the rows of tokens begin with; not as [`TOKENS`] does.
 const TOKEN: &[u8] = b"token/";
+/// The register of what namespaces hold and may hold; without it nothing was counted.
+pub const SPACES: &[u8] = b"spaces";
 
 /// What an alarm row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,11 @@ pub fn object(object: &ObjectRef) -> Vec<u8> {
 /// All objects of a namespace, as a range.
 pub fn objects(namespace: NamespaceId) -> (Vec<u8>, Vec<u8>) {
     (namespace.0.to_vec(), [&namespace.0[..], &[0xff; OBJECT_BYTES]].concat())
+}
+
+/// All objects, as a range.
+pub fn all_objects() -> (Vec<u8>, Vec<u8>) {
+    (Vec::new(), vec![0xff; OBJECT_BYTES + 1])
 }
 
 /// `namespace ‖ id ‖ identifier`

@@ -13,6 +13,7 @@
 //! - [`Cell::ends_ms`] is the latest end that any request was told. From then on the cell counts as
 //!   absent, whether or not a tick has removed it: no answer depends on when ticks run.
 //! - An object has a row exactly while it has cells.
+//! - An identifier is in its object's size ([`super::quota`]) exactly while the cell's alarm row says so.
 
 use std::io;
 
@@ -20,10 +21,15 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Check, Credit, Reset};
 use super::keys::{self, Alarm};
-use super::object::{ObjectRecord, ObjectRef, ObjectState};
+use super::object::{Measured, ObjectRecord, ObjectRef};
 use super::outcome::{Answer, Credited, Decision, Refusal};
+use super::quota::Spaces;
 use super::table::{Overlay, Table, View};
 use crate::codec;
+
+/// The value of an alarm row whose cell's identifier is measured. Builds that measured none wrote nothing
+/// there.
+const MEASURED: &[u8] = &[1];
 
 /// What is stored of one identifier. Guide, "Storage Structure": `{count, windowStart}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +96,12 @@ impl Window {
 }
 
 /// Decides one check at `now_ms`.
-pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: Asked<'_>) -> io::Result<Answer> {
+pub(super) fn check(
+    rows: &mut Overlay,
+    spaces: &mut Spaces,
+    now_ms: u64,
+    check: Asked<'_>,
+) -> io::Result<Answer> {
     let key = keys::cell(check.object, check.identifier);
     let cell = read(rows, &key)?;
     let open = cell.filter(|cell| cell.is_open(now_ms, check.window_ms));
@@ -108,13 +119,16 @@ pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: Asked<'_>) -> io::Re
     let alarm_ms = match cell {
         // The tick that the alarm brings will put it off to the end: cheaper than moving it here.
         Some(cell) if cell.alarm_ms <= ends_ms => cell.alarm_ms,
-        _ => {
-            if let Some(cell) = cell {
-                rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
-            } else if !create(rows, now_ms, check.object)? {
-                return Ok(Answer::Refused(Refusal::OtherClass));
+        Some(cell) => {
+            let mark = take_alarm(rows, &key, cell)?;
+            rows.put(Table::Alarm, keys::alarm(Alarm::Window, ends_ms, &key), mark);
+            ends_ms
+        }
+        None => {
+            if let Some(refusal) = create(rows, spaces, now_ms, check)? {
+                return Ok(Answer::Refused(refusal));
             }
-            rows.put(Table::Alarm, keys::alarm(Alarm::Window, ends_ms, &key), Vec::new());
+            rows.put(Table::Alarm, keys::alarm(Alarm::Window, ends_ms, &key), mark(spaces));
             ends_ms
         }
     };
@@ -157,11 +171,11 @@ pub fn refusal(view: &dyn View, now_ms: u64, check: Asked<'_>) -> io::Result<Opt
 }
 
 /// Forgets an identifier's count, if there is one.
-pub(super) fn reset(rows: &mut Overlay, reset: &Reset) -> io::Result<Answer> {
+pub(super) fn reset(rows: &mut Overlay, spaces: &mut Spaces, reset: &Reset) -> io::Result<Answer> {
     let key = keys::cell(&reset.object, &reset.identifier);
     if let Some(cell) = read(rows, &key)? {
-        rows.delete(Table::Alarm, keys::alarm(Alarm::Window, cell.alarm_ms, &key));
-        remove(rows, key)?;
+        let mark = take_alarm(rows, &key, cell)?;
+        remove(rows, spaces, key, &mark)?;
     }
     Ok(Answer::Reset)
 }
@@ -185,6 +199,7 @@ pub(super) fn credit(rows: &mut Overlay, now_ms: u64, credit: &Credit) -> io::Re
 /// ended and whether more are due. From then on none is before the new `from_ms`.
 pub(super) fn tick(
     rows: &mut Overlay,
+    spaces: &mut Spaces,
     now_ms: u64,
     from_ms: &mut u64,
     limit: usize,
@@ -194,16 +209,17 @@ pub(super) fn tick(
     // Every alarm is set for a time that is yet to come.
     *from_ms = now_ms.saturating_add(1);
     let mut ended = 0;
-    for (alarm, _) in &due {
+    for (alarm, mark) in &due {
         let (_, key) = keys::split_alarm(alarm).ok_or_else(|| damaged("an alarm's key"))?;
         let cell = read(rows, key)?.ok_or_else(|| damaged("an alarm without its cell"))?;
         rows.delete(Table::Alarm, alarm.clone());
         if cell.ends_ms <= now_ms {
-            remove(rows, key.to_vec())?;
+            remove(rows, spaces, key.to_vec(), mark)?;
             ended += 1;
         } else {
             // The cell was used again since: its next alarm is when it will be over.
-            rows.put(Table::Alarm, keys::alarm(Alarm::Window, cell.ends_ms, key), Vec::new());
+            let mark = measure(rows, spaces, key, mark)?;
+            rows.put(Table::Alarm, keys::alarm(Alarm::Window, cell.ends_ms, key), mark);
             let cell = Cell { alarm_ms: cell.ends_ms, ..cell };
             rows.put(Table::Cell, key.to_vec(), codec::encode(&cell));
         }
@@ -219,41 +235,188 @@ fn read(rows: &Overlay, key: &[u8]) -> io::Result<Option<Cell>> {
     rows.get(Table::Cell, key)?.map(|value| codec::decode(&value)).transpose()
 }
 
-/// Counts a new cell in its object's row; `false` if the object is not a limiter.
-fn create(rows: &mut Overlay, now_ms: u64, object: &ObjectRef) -> io::Result<bool> {
-    let key = keys::object(object);
-    let mut record = match rows.get(Table::Object, &key)? {
-        Some(value) => codec::decode::<ObjectRecord>(&value)?,
-        None => ObjectRecord {
-            name: None,
-            created_ms: now_ms,
-            state: ObjectState::Limiter { cells: 0 },
-        },
-    };
-    let ObjectState::Limiter { cells } = &mut record.state else { return Ok(false) };
-    *cells += 1;
-    record.name = record.name.or_else(|| object.name.clone());
-    rows.put(Table::Object, key, codec::encode(&record));
-    Ok(true)
+/// Removes the alarm row of a cell; gives its value.
+fn take_alarm(rows: &mut Overlay, key: &[u8], cell: Cell) -> io::Result<Vec<u8>> {
+    let alarm = keys::alarm(Alarm::Window, cell.alarm_ms, key);
+    let mark =
+        rows.get(Table::Alarm, &alarm)?.ok_or_else(|| damaged("a cell without its alarm"))?;
+    rows.delete(Table::Alarm, alarm);
+    Ok(mark)
 }
 
-/// Removes a cell and, with its last cell, the object. The alarm row is the caller's.
-fn remove(rows: &mut Overlay, key: Vec<u8>) -> io::Result<()> {
-    let object = key.get(..keys::OBJECT_BYTES).ok_or_else(|| damaged("a cell's key"))?.to_vec();
-    let value = rows.get(Table::Object, &object)?.ok_or_else(|| damaged("a cell's object"))?;
-    let mut record = codec::decode::<ObjectRecord>(&value)?;
-    let ObjectState::Limiter { cells } = &mut record.state else {
-        return Err(damaged("a cell in a shard"));
+/// The value of a new cell's alarm row.
+fn mark(spaces: &Spaces) -> Vec<u8> {
+    if spaces.is_on() { MEASURED.to_vec() } else { Vec::new() }
+}
+
+/// Counts a new cell in its object's row, or says why there may be none.
+fn create(
+    rows: &mut Overlay,
+    spaces: &mut Spaces,
+    now_ms: u64,
+    check: Asked<'_>,
+) -> io::Result<Option<Refusal>> {
+    let Asked { object, identifier, .. } = check;
+    let key = keys::object(object);
+    let known = rows.get(Table::Object, &key)?;
+    let known: Option<ObjectRecord> = known.map(|value| codec::decode(&value)).transpose()?;
+    let (before, mut record) = match known {
+        Some(record) => (Some(record.state.bytes()), record),
+        None => {
+            let state = spaces.limiter(Measured::default());
+            (None, ObjectRecord { name: None, created_ms: now_ms, state })
+        }
     };
-    *cells -= 1;
-    match *cells {
-        0 => rows.delete(Table::Object, object),
-        _ => rows.put(Table::Object, object, codec::encode(&record)),
+    let Some(mut limiter) = record.state.limiter() else { return Ok(Some(Refusal::OtherClass)) };
+    limiter.cells += 1;
+    if spaces.is_on() {
+        limiter.measured += 1;
+        limiter.identifier_bytes += identifier.len() as u64;
     }
+    let after = limiter.bytes();
+    if let Some(refusal) = spaces.refusal(object, before, after) {
+        return Ok(Some(refusal));
+    }
+    record.state = spaces.limiter(limiter);
+    record.name = record.name.or_else(|| object.name.clone());
+    spaces.resize(&key, before, Some(after));
+    spaces.grown(object, before, after);
+    rows.put(Table::Object, key, codec::encode(&record));
+    Ok(None)
+}
+
+/// Removes a cell and, with its last cell, the object. The alarm row is the caller's, and `mark` its value.
+fn remove(rows: &mut Overlay, spaces: &mut Spaces, key: Vec<u8>, mark: &[u8]) -> io::Result<()> {
+    let (object, identifier) = split(&key)?;
+    alter(rows, spaces, object, |limiter| {
+        limiter.cells -= 1;
+        if mark == MEASURED {
+            limiter.measured -= 1;
+            limiter.identifier_bytes -= identifier.len() as u64;
+        }
+    })?;
     rows.delete(Table::Cell, key);
     Ok(())
 }
 
+/// Measures the identifier of a cell, if the `mark` in its alarm row says that nobody has; gives the mark.
+fn measure(
+    rows: &mut Overlay,
+    spaces: &mut Spaces,
+    key: &[u8],
+    mark: &[u8],
+) -> io::Result<Vec<u8>> {
+    if mark == MEASURED || !spaces.is_on() {
+        return Ok(mark.to_vec());
+    }
+    let (object, identifier) = split(key)?;
+    alter(rows, spaces, object, |limiter| {
+        limiter.measured += 1;
+        limiter.identifier_bytes += identifier.len() as u64;
+    })?;
+    Ok(MEASURED.to_vec())
+}
+
+/// Changes what a limiter's row says of its cells; the row goes with the last of them.
+fn alter(
+    rows: &mut Overlay,
+    spaces: &mut Spaces,
+    key: &[u8],
+    change: impl FnOnce(&mut Measured),
+) -> io::Result<()> {
+    let value = rows.get(Table::Object, key)?.ok_or_else(|| damaged("a cell's object"))?;
+    let mut record = codec::decode::<ObjectRecord>(&value)?;
+    let mut limiter = record.state.limiter().ok_or_else(|| damaged("a cell in a shard"))?;
+    let before = limiter.bytes();
+    change(&mut limiter);
+    if limiter.cells == 0 {
+        rows.delete(Table::Object, key.to_vec());
+        spaces.resize(key, Some(before), None);
+        return Ok(());
+    }
+    record.state = spaces.limiter(limiter);
+    rows.put(Table::Object, key.to_vec(), codec::encode(&record));
+    spaces.resize(key, Some(before), Some(limiter.bytes()));
+    Ok(())
+}
+
+/// The object's key, and the identifier, of a cell's key.
+fn split(key: &[u8]) -> io::Result<(&[u8], &[u8])> {
+    key.split_at_checked(keys::OBJECT_BYTES).ok_or_else(|| damaged("a cell's key"))
+}
+
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the state is damaged: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::super::memory::Memory;
+    use super::super::*;
+    use super::*;
+
+    /// A view that notes which tables are read.
+    struct Noting<'a> {
+        rows: &'a Memory,
+        read: RefCell<Vec<Table>>,
+    }
+
+    impl View for Noting<'_> {
+        fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+            self.read.borrow_mut().push(table);
+            self.rows.get(table, key)
+        }
+
+        fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Row>> {
+            self.read.borrow_mut().push(table);
+            self.rows.scan(table, from, to, limit)
+        }
+    }
+
+    /// Quotas cost the first check of an identifier something, and no other.
+    #[test]
+    fn a_check_of_an_identifier_that_is_counted_reads_its_cell_and_writes_it() {
+        let (mut rows, object) = (Memory::default(), Namespace::new("n").object("o"));
+        let mut machine = Machine::load(&rows).unwrap();
+        let quota = Quota { object_bytes_max: 70, objects_max: Some(1), exempt: None };
+        let check = Command::Check(Check {
+            object: object.clone(),
+            identifier: "u".to_owned(),
+            requests: 9,
+            window_ms: 1_000,
+        });
+        let group = |session, sequence, command| Group {
+            session,
+            sequence,
+            answered_below: 0,
+            commands: Arc::new(vec![command]),
+        };
+        for group in [
+            group(0, 0, Command::OpenSession { node: 1 }),
+            group(0, 0, Command::Raise { version: VERSION_QUOTAS }),
+            group(0, 0, Command::SetQuotas { quotas: Quotas::from([(object.namespace, quota)]) }),
+            group(1, 1, check.clone()),
+        ] {
+            let batch = Batch { at_ms: 1, groups: vec![group] };
+            let (_, effects) = machine.apply(&rows, &batch).unwrap();
+            rows.make(&effects);
+        }
+        let view = Noting { rows: &rows, read: RefCell::default() };
+        let batch = Batch { at_ms: 2, groups: vec![group(1, 2, check)] };
+        let (outcomes, effects) = machine.apply(&view, &batch).unwrap();
+        let [GroupOutcome::Done(outcomes)] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert!(matches!(outcomes[..], [Outcome::Checked(Decision { allowed: true, .. })]));
+        assert_eq!(view.read.take(), [Table::Cell]);
+        let written = effects.writes.iter().map(|write| match write {
+            Write::Put { table, key, .. } => (*table, &key[..]),
+            other => panic!("{other:?}"),
+        });
+        let written = written.filter(|(table, _)| !matches!(table, Table::Session | Table::Answer));
+        let cell = keys::cell(&object, "u");
+        let expected = [(Table::Cell, &cell[..]), (Table::Register, keys::MACHINE)];
+        assert_eq!(written.collect::<Vec<_>>(), expected);
+    }
 }

@@ -33,6 +33,7 @@ mod model;
 pub mod object;
 mod outcome;
 pub mod policy;
+pub mod quota;
 pub mod session;
 mod table;
 pub mod token;
@@ -48,18 +49,23 @@ pub use command::{
     ImportedEntry, Keeping, NO_SESSION, Once, Policy, PolicyCheck, Request, Reset, SetPolicy,
     ShardRef, Stamped, StampedChange, Terms, Tick,
 };
-pub use object::{Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard};
-pub use outcome::{
-    Answer, Answered, Credited, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal, Ticked,
+pub use object::{
+    Measured, Namespace, NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Shard,
 };
+pub use outcome::{
+    Answer, Answered, Credited, Crowded, Decision, Effects, GroupOutcome, Outcome, Placed, Refusal,
+    Ticked,
+};
+pub use quota::{Quota, Quotas, Space, SpacesRecord};
 pub use table::{Row, Table, View, Write};
 pub use token::{LimitedToken, NewToken, Scopes, StoredToken, Token, TokenId};
 pub use version::{
-    VERSION_CHANGES, VERSION_CREDITS, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, VERSION_TOKENS,
-    check_version,
+    VERSION_CHANGES, VERSION_CREDITS, VERSION_MAX, VERSION_MIN, VERSION_POLICIES, VERSION_QUOTAS,
+    VERSION_TOKENS, check_version,
 };
 
 use idempotency::KeysRecord;
+use quota::Spaces;
 use session::{Sessions, Standing};
 use table::Overlay;
 use token::TokensRecord;
@@ -74,6 +80,7 @@ pub struct Machine {
     sessions: Sessions,
     keys: KeysRecord,
     tokens: TokensRecord,
+    spaces: Spaces,
     /// Up to which version the log may hold commands.
     version: u8,
 }
@@ -107,12 +114,14 @@ impl Machine {
     /// # Errors
     /// If the view cannot be read or holds what this build does not understand.
     pub fn load(view: &dyn View) -> io::Result<Self> {
+        let version = version::load(view)?;
         Ok(Self {
             registers: Registers::load(view)?,
             sessions: Sessions::load(view)?,
             keys: KeysRecord::load(view)?,
             tokens: TokensRecord::load(view)?,
-            version: version::load(view)?,
+            spaces: Spaces::load(view, version)?,
+            version,
         })
     }
 
@@ -158,7 +167,8 @@ impl Machine {
         for group in &batch.groups {
             outcomes.push(self.group(&mut rows, group)?);
         }
-        let mut effects = Effects { writes: rows.into_writes() };
+        let crowded = self.spaces.finish(&mut rows);
+        let mut effects = Effects { writes: rows.into_writes(), crowded };
         self.registers.hash = chain(self.registers.hash, batch.at_ms, &effects);
         effects.writes.push(Write::Put {
             table: Table::Register,
@@ -192,18 +202,25 @@ impl Machine {
     fn inside(&mut self, rows: &mut Overlay, command: &Command) -> io::Result<Outcome> {
         let now_ms = self.registers.now_ms;
         match command {
-            Command::Check(check) => limiter::check(rows, now_ms, check.into()).map(Outcome::from),
-            Command::Reset(reset) => limiter::reset(rows, reset).map(Outcome::from),
+            Command::Check(check) => {
+                limiter::check(rows, &mut self.spaces, now_ms, check.into()).map(Outcome::from)
+            }
+            Command::Reset(reset) => {
+                limiter::reset(rows, &mut self.spaces, reset).map(Outcome::from)
+            }
             Command::Append(append) => {
                 let shards = &mut self.registers.shards;
-                audit::append(rows, now_ms, shards, append).map(Outcome::from)
+                audit::append(rows, &mut self.spaces, now_ms, shards, append).map(Outcome::from)
             }
             Command::Changes { once, changes } => self.changes(rows, once.as_ref(), changes),
             Command::Import { retention_ms, import } => {
-                let shards = &mut self.registers.shards;
-                import::import(rows, now_ms, shards, *retention_ms, import).map(Outcome::Imported)
+                let (shards, spaces) = (&mut self.registers.shards, &mut self.spaces);
+                import::import(rows, spaces, now_ms, shards, *retention_ms, import)
+                    .map(Outcome::Imported)
             }
-            Command::CheckByPolicy(check) => policy::check(rows, now_ms, check).map(Outcome::from),
+            Command::CheckByPolicy(check) => {
+                policy::check(rows, &mut self.spaces, now_ms, check).map(Outcome::from)
+            }
             Command::SetPolicy(set) => policy::set(rows, now_ms, set),
             Command::CreateToken(new) => self.tokens.create(rows, now_ms, new, None),
             Command::RevokeToken { id } => self.tokens.revoke(rows, *id),
@@ -214,7 +231,8 @@ impl Machine {
             Command::OpenSession { .. }
             | Command::Tick(_)
             | Command::Raise { .. }
-            | Command::SeedPolicies { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
+            | Command::SeedPolicies { .. }
+            | Command::SetQuotas { .. } => Ok(Outcome::Refused(Refusal::Misplaced)),
         }
     }
 
@@ -226,12 +244,12 @@ impl Machine {
         changes: &[Change<Append>],
     ) -> io::Result<Outcome> {
         let Registers { now_ms, shards, .. } = &mut self.registers;
-        let now_ms = *now_ms;
+        let (now_ms, spaces) = (*now_ms, &mut self.spaces);
         let mut carry_out = |rows: &mut Overlay, change: &Change<Append>| match change {
-            Change::Check(check) => limiter::check(rows, now_ms, check.into()),
-            Change::CheckByPolicy(check) => policy::check(rows, now_ms, check),
-            Change::Reset(reset) => limiter::reset(rows, reset),
-            Change::Log(append) => audit::append(rows, now_ms, shards, append),
+            Change::Check(check) => limiter::check(rows, spaces, now_ms, check.into()),
+            Change::CheckByPolicy(check) => policy::check(rows, spaces, now_ms, check),
+            Change::Reset(reset) => limiter::reset(rows, spaces, reset),
+            Change::Log(append) => audit::append(rows, spaces, now_ms, shards, append),
             Change::Credit(credit) => limiter::credit(rows, now_ms, credit),
         };
         if let Some(once) = once {
@@ -259,13 +277,15 @@ impl Machine {
                 self.sessions.expire(rows, now_ms);
                 let (windows, more) = limiter::tick(
                     rows,
+                    &mut self.spaces,
                     now_ms,
                     &mut self.registers.windows_from_ms,
                     limits::TICK_WINDOWS_MAX,
                 )?;
                 let mut done = Ticked { windows, more, ..Ticked::default() };
-                audit::tick(rows, now_ms, tick.retention_ms, &mut done)?;
+                audit::tick(rows, &mut self.spaces, now_ms, tick.retention_ms, &mut done)?;
                 done.more |= self.keys.tick(rows, now_ms, limits::TICK_KEYS_MAX)?;
+                done.more |= self.spaces.count(rows, limits::TICK_OBJECTS_MAX)?;
                 Ok(Outcome::Ticked(done))
             }
             Command::Raise { version } => {
@@ -273,10 +293,14 @@ impl Machine {
                     self.version = *version;
                     let key = keys::VERSION.to_vec();
                     rows.put(Table::Register, key, codec::encode(version));
+                    self.spaces.raised(*version);
+                    // A new cluster has none, and needs no tick.
+                    self.spaces.count(rows, limits::TICK_OBJECTS_MAX)?;
                 }
                 Ok(Outcome::Raised { version: self.version })
             }
             Command::SeedPolicies { policies } => policy::seed(rows, now_ms, policies),
+            Command::SetQuotas { quotas } => Ok(self.spaces.set(quotas)),
             Command::Check(_)
             | Command::Reset(_)
             | Command::Append(_)
@@ -310,7 +334,12 @@ pub fn next_alarm(view: &dyn View, retention_ms: u64) -> io::Result<Option<u64>>
         0 => None,
         _ => first(keys::Alarm::Key, known.from_ms, 0)?,
     };
-    Ok(window.into_iter().chain(shard).chain(key).min())
+    // Objects that wait to be counted are due now.
+    let count = match quota::is_counting(view)? {
+        true => Some(Registers::load(view)?.now_ms),
+        false => None,
+    };
+    Ok(window.into_iter().chain(shard).chain(key).chain(count).min())
 }
 
 /// The hash behind `before` once a batch of `at_ms` had `effects`: lengths keep neighbours apart.

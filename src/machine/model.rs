@@ -40,7 +40,10 @@ struct Model {
     told: BTreeMap<(ObjectId, String), u64>,
     /// Of each identifier, how many of the admitted requests were given back.
     returned: BTreeMap<(ObjectId, String), u64>,
+    /// Of each identifier that is in `admitted`, when its alarm rings, and whether it is measured.
+    alarms: BTreeMap<(ObjectId, String), (u64, bool)>,
     shards: BTreeMap<ObjectId, ModelShard>,
+    quotas: Quotas,
     /// What was ever kept under a key, also if that is long ago.
     keys: BTreeMap<[u8; 16], KeyRecord>,
     /// By namespace and type: the limit, and since when.
@@ -63,6 +66,8 @@ impl Default for Model {
             admitted: BTreeMap::new(),
             told: BTreeMap::new(),
             returned: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            quotas: Quotas::new(),
             shards: BTreeMap::new(),
             keys: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -154,6 +159,10 @@ impl Model {
             (true, Command::CreateLimitedToken(LimitedToken { new, requests_per_second })) => {
                 self.create_token(new, Some(*requests_per_second))
             }
+            (false, Command::SetQuotas { quotas }) => {
+                self.quotas.clone_from(quotas);
+                Outcome::QuotasSet
+            }
             (true, Command::RevokeToken { id }) => {
                 let existed = self.tokens.remove(id).is_some();
                 self.token_changes += u64::from(existed);
@@ -161,7 +170,14 @@ impl Model {
             }
             (true, Command::Changes { once, changes }) => self.changes(once.as_ref(), changes),
             (true, Command::Import { retention_ms, import }) => {
-                let place = |entry| self.place(entry, *retention_ms, import.keep_expired);
+                let mut full = BTreeMap::new();
+                let place = |entry: &ImportedEntry| {
+                    let placed = self.place(entry, *retention_ms, import.keep_expired, &full);
+                    if let Placed::Refused(Refusal::ObjectFull | Refusal::ObjectsFull) = placed {
+                        full.insert(entry.object.id, placed);
+                    }
+                    placed
+                };
                 Outcome::Imported(import.entries.iter().map(place).collect())
             }
             _ => Outcome::Refused(Refusal::Misplaced),
@@ -270,6 +286,7 @@ impl Model {
         self.admitted.remove(&id);
         self.told.remove(&id);
         self.returned.remove(&id);
+        self.alarms.remove(&id);
         Answer::Reset
     }
 
@@ -311,6 +328,15 @@ impl Model {
         let returned = if over { 0 } else { self.returned.get(&id).copied().unwrap_or(0) };
         let before = admitted.len() as u64 - returned;
         let allowed = before < check.requests;
+        let is_new = !self.admitted.contains_key(&id);
+        let measured = self.version >= VERSION_QUOTAS;
+        let bytes = 64 + if measured { check.identifier.len() as u64 } else { 0 };
+        if allowed
+            && is_new
+            && let Some(refusal) = self.refusal(&check.object, bytes)
+        {
+            return Answer::Refused(refusal);
+        }
         if allowed {
             if over {
                 self.told.remove(&id);
@@ -318,6 +344,9 @@ impl Model {
             }
             admitted.push((now_ms, check.window_ms));
             self.admitted.insert(id.clone(), admitted.clone());
+            let ends_ms = ends_ms(&admitted, self.told.get(&id));
+            let (alarm_ms, _) = self.alarms.entry(id.clone()).or_insert((ends_ms, measured));
+            *alarm_ms = (*alarm_ms).min(ends_ms);
         }
         let start_ms = admitted.first().map_or(now_ms, |(at_ms, _)| *at_ms);
         if !allowed && !admitted.is_empty() {
@@ -333,7 +362,41 @@ impl Model {
         })
     }
 
+    /// What each object takes, as far as it is measured.
+    fn sizes(&self) -> BTreeMap<ObjectId, u64> {
+        let mut sizes = BTreeMap::new();
+        for ((object, identifier), (_, measured)) in &self.alarms {
+            let identifier = if *measured { identifier.len() } else { 0 };
+            *sizes.entry(*object).or_default() += 64 + identifier as u64;
+        }
+        for (object, shard) in &self.shards {
+            let entries = shard.entries.iter().map(|(_, _, body)| 64 + body.len() as u64);
+            *sizes.entry(*object).or_default() += entries.sum::<u64>();
+        }
+        sizes
+    }
+
+    /// Why an object may not take so many bytes more.
+    fn refusal(&self, object: &ObjectRef, more: u64) -> Option<Refusal> {
+        let quota = self.quotas.get(&object.namespace)?;
+        let sizes = self.sizes();
+        let counted = if self.version >= VERSION_QUOTAS { sizes.len() as u64 } else { 0 };
+        let bytes = sizes.get(&object.id);
+        if quota.exempt == Some(object.id) {
+            None
+        } else if bytes.is_none() && quota.objects_max.is_some_and(|most| counted >= most) {
+            Some(Refusal::ObjectsFull)
+        } else if bytes.unwrap_or(&0) + more > quota.object_bytes_max {
+            Some(Refusal::ObjectFull)
+        } else {
+            None
+        }
+    }
+
     fn append(&mut self, append: &Append) -> Answer {
+        if let Some(refusal) = self.refusal(&append.object, 64 + append.body.len() as u64) {
+            return Answer::Refused(refusal);
+        }
         let shard = self.shards.entry(append.object.id).or_insert_with(|| {
             self.shards_made += 1;
             ModelShard { number: self.shards_made, ..ModelShard::default() }
@@ -343,7 +406,14 @@ impl Model {
         Answer::Logged { id: append.id }
     }
 
-    fn place(&mut self, entry: &ImportedEntry, retention_ms: u64, keep_expired: bool) -> Placed {
+    /// `full` has what was refused of the same import, by object, for want of room.
+    fn place(
+        &mut self,
+        entry: &ImportedEntry,
+        retention_ms: u64,
+        keep_expired: bool,
+        full: &BTreeMap<ObjectId, Placed>,
+    ) -> Placed {
         let ImportedEntry { object, day, at_ms, terms, body } = entry;
         let place = |at_ms: u64, body: &Bytes| {
             let text = String::from_utf8_lossy(body);
@@ -369,6 +439,12 @@ impl Model {
         if is_expired && !keep_expired {
             return Placed::Refused(Refusal::ImportExpired);
         }
+        if let Some(placed) = full.get(&object.id) {
+            return *placed;
+        }
+        if let Some(refusal) = self.refusal(object, 64 + body.len() as u64) {
+            return Placed::Refused(refusal);
+        }
         let shard = self.shards.entry(object.id).or_insert_with(|| {
             self.shards_made += 1;
             ModelShard { number: self.shards_made, ..ModelShard::default() }
@@ -388,6 +464,13 @@ impl Model {
         self.admitted.retain(|id, admitted| now_ms < ends_ms(admitted, self.told.get(id)));
         self.told.retain(|id, _| self.admitted.contains_key(id));
         self.returned.retain(|id, _| self.admitted.contains_key(id));
+        self.alarms.retain(|id, _| self.admitted.contains_key(id));
+        for (id, (alarm_ms, measured)) in &mut self.alarms {
+            if *alarm_ms <= now_ms {
+                *alarm_ms = ends_ms(&self.admitted[id], self.told.get(id));
+                *measured |= self.version >= VERSION_QUOTAS;
+            }
+        }
         let mut done =
             Ticked { windows: (windows - self.admitted.len()) as u64, ..Ticked::default() };
         self.shards.retain(|_, shard| {
@@ -472,6 +555,14 @@ impl Model {
         assert_eq!(found.collect::<BTreeMap<_, _>>(), self.tokens, "the tokens");
         assert_eq!(machine.token_changes(), self.token_changes);
 
+        let spaces = quota::spaces(rows).unwrap();
+        assert_eq!(spaces.quotas(), self.quotas, "the quotas");
+        let sizes = self.sizes();
+        let counted = spaces.counted(namespace().id()).map(|space| (space.objects, space.bytes));
+        let expected = (sizes.len() as u64, sizes.values().sum());
+        let is_on = self.version >= VERSION_QUOTAS;
+        assert_eq!(counted, is_on.then_some(expected), "the sums");
+
         let live = |(_, record): &(&[u8; 16], &KeyRecord)| self.now_ms < record.expires_ms;
         let expected = self.keys.iter().filter(live).map(|(id, record)| (*id, record.clone()));
         let found = rows.table(Table::Alarm).filter_map(|(row, value)| {
@@ -523,6 +614,9 @@ enum PlannedGroup {
     },
     Seed {
         policies: Vec<PlannedPolicy>,
+    },
+    Quotas {
+        quota: Option<(u64, Option<u64>, bool)>,
     },
     /// Commands where they may not stand.
     Misplaced {
@@ -620,7 +714,15 @@ fn planned_group() -> impl Strategy<Value = PlannedGroup> {
         1 => (VERSION_MIN..=VERSION_MAX).prop_map(|version| PlannedGroup::Raise { version }),
         1 => any::<bool>().prop_map(|outside| PlannedGroup::Misplaced { outside }),
         1 => prop::collection::vec(planned_policy(), 0..3).prop_map(|policies| PlannedGroup::Seed { policies }),
+        1 => planned_quota().prop_map(|quota| PlannedGroup::Quotas { quota }),
     ]
+}
+
+/// Bytes of an object and objects, few enough to be met, and whether a shard is exempt.
+fn planned_quota() -> impl Strategy<Value = Option<(u64, Option<u64>, bool)>> {
+    let bytes = prop::sample::select(vec![69, 140, 200, 500, 5000]);
+    let objects_max = prop::sample::select(vec![None, Some(1), Some(4), Some(7)]);
+    prop::option::weighted(0.7, (bytes, objects_max, any::<bool>()))
 }
 
 fn planned_command() -> impl Strategy<Value = PlannedCommand> {
@@ -752,6 +854,13 @@ impl Sender {
             PlannedGroup::Seed { policies } => {
                 let policies = policies.iter().map(set_policy).collect();
                 outside(Command::SeedPolicies { policies })
+            }
+            PlannedGroup::Quotas { quota } => {
+                let quota = quota.map(|(object_bytes_max, objects_max, is_exempt)| {
+                    let exempt = is_exempt.then(|| namespace().object("shard-1").id);
+                    (namespace().id(), Quota { object_bytes_max, objects_max, exempt })
+                });
+                outside(Command::SetQuotas { quotas: quota.into_iter().collect() })
             }
             PlannedGroup::Misplaced { outside: true } => {
                 outside(self.command(&PlannedCommand::Reset { limiter: 0, identifier: 0 }))
@@ -946,13 +1055,14 @@ proptest! {
     }
 
     /// Where no session is old enough to expire, ticks change no other answer but that to an import,
-    /// which tells whether an entry is still there.
+    /// which tells whether an entry is still there; and where no quota is in force, for ticks make room.
     #[test]
     fn no_answer_depends_on_ticks(plans in plans(1_000)) {
         let (mut ticked, mut sender) = (Replica::new(), Sender::default());
         let mut unticked = Replica::new();
         for plan in &plans {
-            let batch = sender.batch(plan, ticked.machine.registers.sessions);
+            let mut batch = sender.batch(plan, ticked.machine.registers.sessions);
+            batch.groups.retain(|group| !matches!(group.commands[..], [Command::SetQuotas { .. }]));
             let is_tick = |group: &Group<Command>| matches!(group.commands[..], [Command::Tick(_)]);
             let kept = |group: &&Group<Command>| group.session > 0 || !is_tick(group);
             let groups = batch.groups.iter().filter(kept).cloned().collect();
@@ -1024,13 +1134,14 @@ proptest! {
             let check = sender.command(planned);
             let now_ms = replica.machine.now_ms() + later_ms;
             let mut rows = table::Overlay::new(&replica.rows);
+            let spaces = &mut replica.machine.spaces.clone();
             let (answer, refusal) = match &check {
                 Command::Check(check) => (
-                    limiter::check(&mut rows, now_ms, check.into()),
+                    limiter::check(&mut rows, spaces, now_ms, check.into()),
                     limiter::refusal(&replica.rows, now_ms, check.into()),
                 ),
                 Command::CheckByPolicy(check) => (
-                    policy::check(&mut rows, now_ms, check),
+                    policy::check(&mut rows, spaces, now_ms, check),
                     policy::refusal(&replica.rows, now_ms, check),
                 ),
                 other => panic!("{other:?} is no check"),
@@ -1103,7 +1214,7 @@ fn the_plans_reach_every_answer() {
     let mut runner = TestRunner::deterministic();
     let strategy = plans(2 * TTL_MS);
     let mut reached = BTreeSet::new();
-    for _ in 0..1536 {
+    for _ in 0..3072 {
         let (mut model, mut sender) = (Model::default(), Sender::default());
         let mut seen = BTreeSet::new();
         for plan in strategy.new_tree(&mut runner).unwrap().current() {
@@ -1130,6 +1241,7 @@ fn the_plans_reach_every_answer() {
         "credited",
         "entries went",
         "import expired",
+        "import full",
         "import in conflict",
         "import out of order",
         "import present",
@@ -1141,8 +1253,11 @@ fn the_plans_reach_every_answer() {
         "misplaced",
         "no policy",
         "nothing to credit",
+        "object full",
+        "objects full",
         "policies seeded",
         "policy set",
+        "quotas set",
         "raised",
         "refused",
         "replayed",
@@ -1175,6 +1290,9 @@ fn kinds(outcome: &Outcome) -> Vec<&'static str> {
         Outcome::Refused(Refusal::KeysFull) => vec!["keys full"],
         Outcome::Refused(Refusal::NoPolicy) => vec!["no policy"],
         Outcome::Refused(Refusal::TokenExists) => vec!["token exists"],
+        Outcome::Refused(Refusal::ObjectFull) => vec!["object full"],
+        Outcome::Refused(Refusal::ObjectsFull) => vec!["objects full"],
+        Outcome::QuotasSet => vec!["quotas set"],
         Outcome::Refused(_) => vec!["misplaced"],
         Outcome::TokenCreated { .. } => vec!["token created"],
         Outcome::TokenRevoked { existed: true } => vec!["token revoked"],
@@ -1202,6 +1320,7 @@ fn placed_kind(placed: &Placed) -> &'static str {
         Placed::Refused(Refusal::ImportConflict) => "import in conflict",
         Placed::Refused(Refusal::ImportExpired) => "import expired",
         Placed::Refused(Refusal::ImportFuture) => "import to come",
+        Placed::Refused(Refusal::ObjectFull | Refusal::ObjectsFull) => "import full",
         Placed::Refused(_) => "import refused",
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::keys;
+use super::quota::KEY_BYTES;
 use super::table::{Table, View};
 use crate::codec;
 
@@ -115,6 +116,53 @@ pub enum ObjectState {
     },
     /// An audit shard. It goes with its last entry.
     Shard(Shard),
+    /// A limiter as it is written from [`super::VERSION_QUOTAS`] on.
+    Measured(Measured),
+}
+
+/// A limiter whose identifiers are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// How many cells it has: identifiers that are being counted.
+    pub cells: u64,
+    /// How many of them are in `identifier_bytes`. Those of a build that measured none are once their
+    /// alarms have rung.
+    pub measured: u64,
+    /// Bytes of the identifiers.
+    pub identifier_bytes: u64,
+}
+
+impl Measured {
+    /// What the limiter takes. See [`super::quota`].
+    pub fn bytes(&self) -> u64 {
+        self.cells.saturating_mul(KEY_BYTES).saturating_add(self.identifier_bytes)
+    }
+
+    /// The same, if all of its identifiers are measured.
+    pub fn bytes_if_known(&self) -> Option<u64> {
+        (self.measured == self.cells).then(|| self.bytes())
+    }
+}
+
+impl ObjectState {
+    /// What the object takes, as far as it is measured. See [`super::quota`].
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Limiter { .. } | Self::Measured(_) => {
+                self.limiter().map_or(0, |limiter| limiter.bytes())
+            }
+            Self::Shard(shard) => shard.bytes_taken(),
+        }
+    }
+
+    /// The limiter, if it is one.
+    pub fn limiter(&self) -> Option<Measured> {
+        match self {
+            Self::Limiter { cells } => Some(Measured { cells: *cells, ..Measured::default() }),
+            Self::Measured(measured) => Some(*measured),
+            Self::Shard(_) => None,
+        }
+    }
 }
 
 /// At most `limit` objects of a namespace, as `view` shows them.
@@ -148,6 +196,18 @@ pub struct Shard {
     pub last_ms: u64,
     /// Bytes of its entries' bodies.
     pub bytes: u64,
+}
+
+impl Shard {
+    /// How many entries it has.
+    pub fn entries(&self) -> u64 {
+        self.next_sequence.saturating_sub(self.first_sequence)
+    }
+
+    /// What the shard takes. See [`super::quota`].
+    pub fn bytes_taken(&self) -> u64 {
+        self.entries().saturating_mul(KEY_BYTES).saturating_add(self.bytes)
+    }
 }
 
 #[cfg(test)]

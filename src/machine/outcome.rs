@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::limiter::Window;
+use super::object::{NamespaceId, ObjectId};
 use super::table::Write;
 
 /// What a command came to.
@@ -57,6 +58,8 @@ pub enum Outcome {
     },
     /// Some of what was counted is not counted any more.
     Credited(Credited),
+    /// The quotas in force are those that were asked for.
+    QuotasSet,
 }
 
 /// What an entry of an import came to.
@@ -187,6 +190,10 @@ pub enum Refusal {
     TokenExists,
     /// As many tokens are stored as may be.
     TokensFull,
+    /// The object would take more than its quota.
+    ObjectFull,
+    /// The object would be one more than its namespace's quota.
+    ObjectsFull,
 }
 
 /// What a group of commands came to.
@@ -209,4 +216,24 @@ pub enum GroupOutcome {
 pub struct Effects {
     /// In an order that is the same on every replica.
     pub writes: Vec<Write>,
+    /// What has grown and is near its quota, or was refused more: for the shell to tell of. Nothing of
+    /// it is stored.
+    pub crowded: Vec<Crowded>,
+}
+
+/// An object that is near its quota, or a namespace that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crowded {
+    /// The namespace.
+    pub namespace: NamespaceId,
+    /// The object; `None` if it is the number of the namespace's objects.
+    pub object: Option<ObjectId>,
+    /// The object's name, if the command gave it.
+    pub name: Option<String>,
+    /// Bytes of the object, or objects of the namespace.
+    pub used: u64,
+    /// How much it may be.
+    pub most: u64,
+    /// Whether more was refused.
+    pub is_refused: bool,
 }

@@ -18,6 +18,7 @@ use super::keys;
 use super::limiter::{self, Asked};
 use super::object::NamespaceId;
 use super::outcome::{Answer, Decision, Outcome, Refusal};
+use super::quota::Spaces;
 use super::table::{Overlay, Table, View};
 use crate::codec;
 use crate::limits;
@@ -54,10 +55,15 @@ pub struct Stored {
 }
 
 /// Decides one check at `now_ms` by the policy of its type.
-pub(super) fn check(rows: &mut Overlay, now_ms: u64, check: &PolicyCheck) -> io::Result<Answer> {
+pub(super) fn check(
+    rows: &mut Overlay,
+    spaces: &mut Spaces,
+    now_ms: u64,
+    check: &PolicyCheck,
+) -> io::Result<Answer> {
     let key = keys::policy(check.object.namespace, &check.type_);
     match decode(rows.get(Table::Register, &key)?)? {
-        Some(record) => limiter::check(rows, now_ms, asked(check, &record)),
+        Some(record) => limiter::check(rows, spaces, now_ms, asked(check, &record)),
         None => Ok(Answer::Refused(Refusal::NoPolicy)),
     }
 }

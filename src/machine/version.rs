@@ -16,7 +16,7 @@ use crate::codec;
 /// stored, as it was in the builds that had no versions of commands.
 pub const VERSION_MIN: u8 = codec::VERSION;
 /// The newest commands that this build knows. 3 has [`super::Command::Raise`].
-pub const VERSION_MAX: u8 = VERSION_CREDITS;
+pub const VERSION_MAX: u8 = VERSION_QUOTAS;
 /// The first version that has [`super::Command::Changes`] and [`super::Command::Import`].
 pub const VERSION_CHANGES: u8 = 4;
 /// The first version that has [`super::Command::CheckByPolicy`], [`super::Command::SetPolicy`] and
@@ -26,6 +26,8 @@ pub const VERSION_POLICIES: u8 = 5;
 pub const VERSION_TOKENS: u8 = 6;
 /// The first version that has [`super::Command::Credit`] and [`super::Command::CreateLimitedToken`].
 pub const VERSION_CREDITS: u8 = 7;
+/// The first version that has [`super::Command::SetQuotas`], and that measures objects.
+pub const VERSION_QUOTAS: u8 = 8;
 
 /// Up to which version the log may hold commands, by the state that `view` shows.
 pub(super) fn load(view: &dyn View) -> io::Result<u8> {

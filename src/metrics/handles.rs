@@ -101,6 +101,8 @@ metrics! {
             "Audit shards that ticks removed whole.");
         alarm_lateness: Histogram = timer("tallykeep_alarm_lateness_seconds",
             "Seconds from an alarm's time to its tick, on the leader.");
+        quota_refusals: IntCounterVec = counters("tallykeep_quota_refusals_total",
+            "Changes that a quota refused to clients of this node, by which: object_bytes, objects.", &["quota"]);
         snapshot_seconds: Histogram = long_timer("tallykeep_snapshot_build_seconds",
             "Seconds to build a snapshot.");
         snapshots: IntCounterVec = counters("tallykeep_snapshots_total",
@@ -148,6 +150,16 @@ metrics! {
             "Bytes that are free where this node keeps its data.");
         disk_reserve_bytes: IntGauge = gauge("tallykeep_disk_reserve_bytes",
             "Bytes that are to be free: with less, clients' writes are refused.");
+        objects: IntGaugeVec = gauge_vec("tallykeep_objects",
+            "Objects.", &["binding"]);
+        objects_bytes: IntGaugeVec = gauge_vec("tallykeep_objects_bytes",
+            "Bytes that objects take, as quotas count them.", &["binding"]);
+        quota_object_bytes: IntGaugeVec = gauge_vec("tallykeep_quota_object_bytes",
+            "Bytes that one object may take.", &["binding"]);
+        quota_objects: IntGaugeVec = gauge_vec("tallykeep_quota_objects",
+            "Objects that there may be, where that is bounded.", &["binding"]);
+        crowded_objects: IntGaugeVec = gauge_vec("tallykeep_quota_crowded_objects",
+            "Objects that were written in the last hour and take 80 % of what they may, or were refused more.", &["binding"]);
         table_rows: IntGaugeVec = gauge_vec("tallykeep_state_rows",
             "Rows of each table of the state on disk, as RocksDB estimates them.", &["table"]);
         table_bytes: IntGaugeVec = gauge_vec("tallykeep_state_bytes",

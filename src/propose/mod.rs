@@ -18,6 +18,7 @@ mod groups;
 mod leader;
 mod observe;
 mod policies;
+mod quotas;
 mod refusals;
 mod stamp;
 mod ticker;
@@ -46,8 +47,8 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::machine::{
     Answer, Answered, Change, Check, Credit, Draft, IdempotencyKey, Import, ImportedEntry, Keeping,
-    NamespaceId, NewToken, ObjectRef, Outcome, PolicyCheck, Refusal, Request, Reset, SetPolicy,
-    VERSION_CHANGES, VERSION_CREDITS, VERSION_POLICIES, import,
+    NamespaceId, NewToken, ObjectRef, Outcome, PolicyCheck, Quotas, Refusal, Request, Reset,
+    SetPolicy, VERSION_CHANGES, VERSION_CREDITS, VERSION_POLICIES, import,
 };
 use crate::raft::Node;
 use crate::trace::{self, Traced};
@@ -303,7 +304,7 @@ impl Proposer {
         }
         // Without a timer of its own: its group has one, and a group's place another's.
         let outcome = outcome.await.unwrap_or_else(|_| Err(Error::unknown()))?;
-        observe::count_checks(&outcome);
+        observe::count(&outcome);
         Ok(outcome)
     }
 
@@ -332,12 +333,13 @@ pub struct Proposals {
 /// Starts the queues of one node, its alarm ticker, and its look for upgrades.
 ///
 /// `retention_ms` is that of audit entries, `keeping` that of idempotency keys; `policies` are stored in a
-/// cluster that never had one.
+/// cluster that never had one, `quotas` are put in force whenever this node leads.
 pub fn start(
     node: &Node,
     retention_ms: u64,
     keeping: Keeping,
     policies: Vec<SetPolicy>,
+    quotas: Quotas,
 ) -> Proposals {
     let mut tasks = JoinSet::new();
     let leader = Leader::start(node.clone(), keeping, retention_ms, &mut tasks);
@@ -346,7 +348,7 @@ pub fn start(
     let forwarder = forward::Forwarder::new(node.clone(), leader.clone());
     tasks.spawn(groups::run(forwarder, waiting, waiting_bytes.clone()));
     tasks.spawn(ticker::run(node.clone(), leader.clone(), retention_ms));
-    tasks.spawn(upgrade::run(node.clone(), leader.clone(), policies));
+    tasks.spawn(upgrade::run(node.clone(), leader.clone(), policies, quotas));
     let refusals = Arc::new(Refusals::new(node.clone()));
     let top = Arc::default();
     let proposer =
@@ -392,6 +394,7 @@ fn size(request: &Request) -> usize {
         Request::RevokeToken { .. } => FIXED_BYTES,
         Request::Credit(credit) => credit_size(credit),
         Request::CreateLimitedToken(limited) => token_size(&limited.new),
+        Request::SetQuotas(quotas) => FIXED_BYTES * (1 + quotas.len()),
     }
 }
 

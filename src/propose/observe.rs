@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::machine::{Answer, Answered, Outcome, next_alarm};
+use crate::machine::{Answer, Answered, Outcome, Placed, Refusal, next_alarm};
 use crate::metrics::{IntCounter, counted, gauges};
 use crate::raft::{Leadership, Node};
 
@@ -22,17 +22,47 @@ static CHECKS: LazyLock<Checks> = LazyLock::new(|| {
     }
 });
 
-/// Counts the checks in what a request came to. What a key gives again was counted before.
-pub(super) fn count_checks(outcome: &Outcome) {
+/// What quotas refused. There from the first look on, so that the first refusal is seen as one more.
+struct Quotas {
+    object_bytes: IntCounter,
+    objects: IntCounter,
+}
+
+static QUOTAS: LazyLock<Quotas> = LazyLock::new(|| {
+    let of = |quota| counted().quota_refusals.with_label_values(&[quota]);
+    Quotas { object_bytes: of("object_bytes"), objects: of("objects") }
+});
+
+/// Counts the checks in what a request came to, and what quotas refused. What a key gives again was
+/// counted before.
+pub(super) fn count(outcome: &Outcome) {
     match outcome {
-        Outcome::Checked(decision) => count(decision.allowed),
+        Outcome::Checked(decision) => count_check(decision.allowed),
+        Outcome::Refused(refusal) => count_refusal(*refusal),
         Outcome::Changed(answers) => {
             for Answered { answer, replayed } in answers {
-                if let (Answer::Checked(decision), false) = (answer, replayed) {
-                    count(decision.allowed);
+                match (answer, replayed) {
+                    (Answer::Checked(decision), false) => count_check(decision.allowed),
+                    (Answer::Refused(refusal), false) => count_refusal(*refusal),
+                    _ => {}
                 }
             }
         }
+        Outcome::Imported(placed) => {
+            for one in placed {
+                if let Placed::Refused(refusal) = one {
+                    count_refusal(*refusal);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn count_refusal(refusal: Refusal) {
+    match refusal {
+        Refusal::ObjectFull => QUOTAS.object_bytes.inc(),
+        Refusal::ObjectsFull => QUOTAS.objects.inc(),
         _ => {}
     }
 }
@@ -42,12 +72,13 @@ pub(super) fn count_refusal_by_read() {
     CHECKS.refused_by_read.inc();
 }
 
-fn count(is_admitted: bool) {
+fn count_check(is_admitted: bool) {
     if is_admitted { CHECKS.admitted.inc() } else { CHECKS.refused.inc() }
 }
 
 /// Sets the gauges of this node's queue.
 pub(super) fn queue(waiting: usize, bytes: usize) {
+    LazyLock::force(&QUOTAS);
     gauges().queue_requests.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     gauges().queue_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
 }

@@ -97,6 +97,7 @@ impl Stamper {
             Request::RevokeToken { id } => Stamped::RevokeToken { id: *id },
             Request::Credit(credit) => Stamped::Credit(credit),
             Request::CreateLimitedToken(limited) => Stamped::CreateLimitedToken(limited),
+            Request::SetQuotas(quotas) => Stamped::SetQuotas { quotas },
         }
     }
 

@@ -186,7 +186,7 @@ impl Memory {
         let record: ObjectRecord = codec::decode(self.rows.get(&key)?).unwrap();
         match record.state {
             ObjectState::Shard(shard) => Some(shard),
-            ObjectState::Limiter { .. } => None,
+            ObjectState::Limiter { .. } | ObjectState::Measured(_) => None,
         }
     }
 

@@ -110,7 +110,7 @@ fn shard(snapshot: &dyn Snapshot, object: &ObjectRef) -> io::Result<Option<Shard
     };
     match codec::decode::<ObjectRecord>(&value)?.state {
         ObjectState::Shard(shard) => Ok(Some(shard)),
-        ObjectState::Limiter { .. } => Ok(None),
+        ObjectState::Limiter { .. } | ObjectState::Measured(_) => Ok(None),
     }
 }
 

@@ -11,6 +11,7 @@ use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
 use super::blocking::blocking;
+use super::crowds::Crowds;
 use super::snapshot::{self, Builder, Handle};
 use super::types::{Applied, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::clock::Clock;
@@ -45,6 +46,7 @@ pub struct StateMachine {
     progress: watch::Sender<Progress>,
     /// [`Machine::token_changes`]. Apart from the progress, which changes with every entry.
     tokens: watch::Sender<u64>,
+    crowds: Arc<Crowds>,
     version_max: u8,
 }
 
@@ -63,7 +65,9 @@ impl StateMachine {
         let machine = load(&*store, version_max)?;
         let (progress, watched) = watch::channel(Progress::default());
         let (tokens, _) = watch::channel(machine.token_changes());
-        let state = Self { machine, store, snapshots, clock, progress, tokens, version_max };
+        let crowds = Arc::default();
+        let state =
+            Self { machine, store, snapshots, clock, progress, tokens, crowds, version_max };
         let applied = decode_applied(&*state.store)?;
         state.publish(applied);
         Ok((state, watched))
@@ -72,6 +76,11 @@ impl StateMachine {
     /// How often a token was stored or revoked, as far as the log is applied here.
     pub fn token_changes(&self) -> watch::Receiver<u64> {
         self.tokens.subscribe()
+    }
+
+    /// The objects that are near their quotas.
+    pub(super) fn crowds(&self) -> Arc<Crowds> {
+        self.crowds.clone()
     }
 
     fn publish(&self, applied: Option<LogId>) {
@@ -110,8 +119,13 @@ impl StateMachine {
             EntryPayload::Normal(batch) => {
                 let timer = counted().apply_seconds.start_timer();
                 let batch = Batch::decode(&batch.0, self.version_max)?;
-                let (outcomes, effects) = self.machine.apply(&*self.store, &batch)?;
+                let (outcomes, mut effects) = self.machine.apply(&*self.store, &batch)?;
+                let crowded = std::mem::take(&mut effects.crowded);
                 self.store.commit(effects, index, mark, None)?;
+                if has_set_quotas(&outcomes) {
+                    self.crowds.forget();
+                }
+                self.crowds.note(batch.at_ms, &crowded);
                 count_ticks(&outcomes);
                 timer.observe_duration();
                 outcomes
@@ -124,6 +138,12 @@ impl StateMachine {
         }
         Ok(log_id)
     }
+}
+
+/// Whether quotas were put in force, perhaps those that were already.
+fn has_set_quotas(outcomes: &[GroupOutcome]) -> bool {
+    let sets = |outcome: &GroupOutcome| matches!(outcome, GroupOutcome::Done(done) if done.contains(&Outcome::QuotasSet));
+    outcomes.iter().any(sets)
 }
 
 /// Ticks stand alone in their groups.

@@ -19,6 +19,7 @@
 //! | `cluster.rs` | | what is known of the peers, and of their clocks |
 //! | `blocking.rs` | | work that waits for the disk |
 //! | `disk.rs` | | a disk that fills up |
+//! | `crowds.rs` | | objects that are near their quotas |
 //! | `node.rs` | | the door: propose, read, answer peers |
 //! | `status.rs` | | readiness, and what operators are told |
 //! | `handover.rs` | | who leads next, and stopping |
@@ -34,6 +35,7 @@ mod change;
 mod clock;
 mod cluster;
 mod compact;
+mod crowds;
 mod disk;
 pub(crate) mod fuzzing;
 mod handover;

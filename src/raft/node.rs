@@ -1,5 +1,6 @@
 //! One node's part in the cluster, as the other rooms see it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,6 +21,7 @@ use super::apply::{Progress, StateMachine};
 use super::blocking::blocking;
 use super::bootstrap::{self, Gate, Grant};
 use super::cluster::Peers;
+use super::crowds::Crowds;
 use super::disk::Disks;
 use super::members::Members;
 use super::read::Reads;
@@ -31,7 +33,7 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::machine::GroupOutcome;
+use crate::machine::{GroupOutcome, NamespaceId};
 use crate::peer::{Dial, Kind, Ordered, Reply};
 use crate::storage::{LogStorage, Meta, Snapshots, StateStorage};
 
@@ -82,6 +84,7 @@ pub(crate) struct Inner {
     pub(super) snapshots: Snapshots,
     pub(super) progress: watch::Receiver<Progress>,
     token_changes: watch::Receiver<u64>,
+    crowds: Arc<Crowds>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
     /// Held by the one change of the members that is under way here.
@@ -111,7 +114,7 @@ impl Node {
         let version_max = settings.version_max;
         let (machine, progress) =
             StateMachine::open(state.clone(), snapshots.clone(), clock.clone(), version_max)?;
-        let token_changes = machine.token_changes();
+        let (token_changes, crowds) = (machine.token_changes(), machine.crowds());
         let network = network::Network::new(&settings.cluster, settings.id, dial.clone());
         let config = Arc::new(config(&settings)?);
         let raft = Raft::new(settings.id, config, network, log::Log::new(log.clone()), machine)
@@ -136,6 +139,7 @@ impl Node {
             snapshots,
             progress,
             token_changes,
+            crowds,
             clock,
             draining,
             changing: tokio::sync::Mutex::default(),
@@ -199,6 +203,11 @@ impl Node {
     /// [`Node::reads`].
     pub fn state(&self) -> &dyn StateStorage {
         &*self.inner.state
+    }
+
+    /// How many objects of each namespace were written here in the last hour and are near their quotas.
+    pub fn crowded(&self) -> BTreeMap<NamespaceId, u64> {
+        self.inner.crowds.count(self.now_ms())
     }
 
     /// How far this node has applied the log.

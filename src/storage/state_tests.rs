@@ -20,7 +20,7 @@ fn put(table: Table, key: &str, value: &str) -> Write {
 }
 
 fn effects(writes: impl IntoIterator<Item = Write>) -> Effects {
-    Effects { writes: writes.into_iter().collect() }
+    Effects { writes: writes.into_iter().collect(), ..Effects::default() }
 }
 
 /// Commits entry `index`, which counts itself in two tables.

@@ -31,7 +31,14 @@ static DATA: LazyLock<TempDir> = LazyLock::new(|| {
     for index in 0..ENTRIES {
         log.append([(index, entry(index))], Box::new(|_| {})).unwrap();
         let writes = vec![put("count", index), put(&format!("row {index:02}"), index)];
-        state.commit(Effects { writes }, index, index.to_be_bytes().to_vec(), None).unwrap();
+        state
+            .commit(
+                Effects { writes, ..Effects::default() },
+                index,
+                index.to_be_bytes().to_vec(),
+                None,
+            )
+            .unwrap();
         if index == PURGED {
             snapshots
                 .build(|path| state.checkpoint(path).map(|_| b"of this test".to_vec()))

@@ -12,7 +12,8 @@ use tallykeep::codec;
 use tallykeep::machine::{
     Append, Batch, Change, Check, Command, Credit, Group, GroupOutcome, IdempotencyKey, Import,
     ImportedEntry, Keeping, LimitedToken, Machine, NamespaceId, NewToken, ObjectId, ObjectRef,
-    Once, Policy, PolicyCheck, Reset, Scopes, SetPolicy, Table, Tick, Token, TokenId, View,
+    Once, Policy, PolicyCheck, Quota, Quotas, Reset, Scopes, SetPolicy, Table, Tick, Token,
+    TokenId, View,
 };
 use tallykeep::storage::{Snapshots, StateOptions, StateStore};
 use tempfile::TempDir;
@@ -162,7 +163,18 @@ fn command() -> impl Strategy<Value = Command> {
         2 => token(),
         1 => seeds.prop_map(|policies| Command::SeedPolicies { policies }),
         1 => any::<u8>().prop_map(|version| Command::Raise { version }),
+        1 => quotas().prop_map(|quotas| Command::SetQuotas { quotas }),
     ]
+}
+
+fn quotas() -> impl Strategy<Value = Quotas> {
+    let bytes = prop_oneof![number(), 60..300u64];
+    let exempt = prop::option::of(object().prop_map(|object| object.id));
+    let quota = (object(), bytes, prop::option::of(number()), exempt);
+    let quota = quota.prop_map(|(object, object_bytes_max, objects_max, exempt)| {
+        (object.namespace, Quota { object_bytes_max, objects_max, exempt })
+    });
+    prop::collection::vec(quota, 0..3).prop_map(|quotas| quotas.into_iter().collect())
 }
 
 fn group() -> impl Strategy<Value = Group<Command>> {

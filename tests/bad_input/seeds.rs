@@ -21,9 +21,9 @@ use tallykeep::machine::limiter::Cell;
 use tallykeep::machine::session::SessionRecord;
 use tallykeep::machine::{
     self, Answer, Answered, Append, Batch, Check, Command, Decision, Draft, Group, GroupOutcome,
-    IdempotencyKey, Import, ImportedEntry, Keeping, Machine, Namespace, ObjectRecord, ObjectState,
-    Once, Outcome, Placed, Refusal, Request, Reset, Shard, ShardRef, Table, Tick, Ticked, View,
-    keys,
+    IdempotencyKey, Import, ImportedEntry, Keeping, Machine, Measured, Namespace, ObjectRecord,
+    ObjectState, Once, Outcome, Placed, Quota, Refusal, Request, Reset, Shard, ShardRef, Space,
+    SpacesRecord, Table, Tick, Ticked, View, keys,
 };
 use tallykeep::peer::{Hello, Kind};
 use tallykeep::propose::{ForwardReply, SubmitError};
@@ -463,6 +463,8 @@ fn values() -> Vec<Seed> {
         last_ms: 2_000,
         bytes: 700,
     };
+    let measured = Measured { cells: 3, measured: 2, identifier_bytes: 20 };
+    add("measured", 1, codec::encode(&record(ObjectState::Measured(measured))));
     add("shard", 1, codec::encode(&record(ObjectState::Shard(shard))));
     add("session", 2, codec::encode(&SessionRecord { node: 1, used_ms: 1_000, answered_below: 7 }));
     add("answer", 3, codec::encode(&outcomes()));
@@ -475,6 +477,13 @@ fn values() -> Vec<Seed> {
     for (name, entry) in ["blank", "batch", "membership"].into_iter().zip(entries()) {
         add(name, 6, codec::encode(&entry));
     }
+    let quota = Quota { object_bytes_max: 70_000, objects_max: Some(9), exempt: None };
+    let space = Space { quota: Some(quota), objects: 2, bytes: 300 };
+    let spaces = SpacesRecord {
+        uncounted_from: Some(vec![1; 25]),
+        spaces: BTreeMap::from([(Namespace::new("n").id(), space)]),
+    };
+    add("spaces", 17, codec::encode(&spaces));
     add("vote", 7, codec::encode(&vote()));
     add("applied", 8, codec::encode(&log_id(9)));
     let membership = StoredMembershipOf::<TypeConfig>::new(Some(log_id(0)), membership());

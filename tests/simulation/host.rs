@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tallykeep::machine::{Keeping, VERSION_MAX};
+use tallykeep::machine::{Keeping, Quotas, VERSION_MAX};
 use tallykeep::peer::{self, Handler};
 use tallykeep::propose::{self, Proposer};
 use tallykeep::raft::{Node, NodeAddress, RaftSettings};
@@ -125,7 +125,7 @@ impl Host {
         let listener = self.network.listen(self.id, life.clone());
         let (clock, log, state) = (self.clock.clone(), Arc::new(log), Arc::new(state));
         let node = Node::start(self.settings(), clock, dialer, log, state, snapshots).await?;
-        let proposals = propose::start(&node, RETENTION_MS, KEEPING, Vec::new());
+        let proposals = propose::start(&node, RETENTION_MS, KEEPING, Vec::new(), Quotas::new());
 
         let requests = PeerRequests { node: node.clone(), leader: proposals.leader };
         let handler: Arc<dyn Handler> = match world.planted.forgets_sessions {

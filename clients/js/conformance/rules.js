@@ -233,6 +233,7 @@ export const RULES = [
 export const UNTESTED = {
   [at(ALL, "storage not available")]: "the nodes are well here; cluster.test.js breaks them",
   [at(ALL, "`Content-Type` of the request")]: "no difference; asked",
+  [at(ALL, "an object that holds too much")]: "takes 128 MiB; cluster_quotas.rs fills smaller ones",
   [at(ALL, "`Authorization` of a request")]: "cluster_tokens.rs asks it; the nodes here take requests without a token",
   [at(CHECK, "`retryAfter`")]: "the original's is 0 only for windows that we refuse",
   [at(CHECK, "further members")]: "no difference; asked",

@@ -131,6 +131,10 @@ type Batches = mpsc::Receiver<Vec<Row>>;
 async fn send_all(sender: &mut Sender<'_>, mut batches: Batches) -> Result<Tally, Error> {
     while let Some(batch) = batches.recv().await {
         sender.send(batch).await?;
+        // Smaller entries behind it would have room, and leave it without a place for good.
+        if sender.tally.full > 0 {
+            break;
+        }
     }
     Ok(sender.tally)
 }

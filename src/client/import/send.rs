@@ -27,6 +27,8 @@ pub(super) struct Tally {
     pub(super) expired: u64,
     /// Entries that have no place: behind later ones, beside others of their id, or to come.
     pub(super) refused: u64,
+    /// Entries for which their object, or the binding, has no room.
+    pub(super) full: u64,
     /// Requests whose answer was lost, and which were sent again.
     pub(super) resent: u64,
 }
@@ -152,6 +154,10 @@ impl<'a> Sender<'a> {
             (_, "import_order" | "import_conflict" | "import_future" | "other_class") => {
                 self.tally.refused += 1;
                 self.complain(self.tally.refused, number, &placed.detail);
+            }
+            (_, "object_full" | "objects_full") => {
+                self.tally.full += 1;
+                self.complain(self.tally.full, number, &placed.detail);
             }
             _ => self.bad(number, &placed.detail),
         }

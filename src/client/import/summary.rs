@@ -31,6 +31,8 @@ pub struct Summary {
     pub expired: u64,
     /// Entries for which there is no place.
     pub refused: u64,
+    /// Entries for which there was no room; none behind them was sent.
+    pub full: u64,
     /// Requests whose answer was lost, and which were sent again.
     pub resent: u64,
     /// How long it took, in ms.
@@ -68,6 +70,12 @@ impl Summary {
                  out with --skip-expired",
             );
         }
+        if loaded.full > 0 {
+            advice.push(
+                "the import has stopped at a quota: raise object_bytes_max or objects_max in every \
+                 node's configuration, and run it again",
+            );
+        }
         if loaded.refused > 0 {
             advice.push("entries without a place were left out: see docs/moving-in.md");
         }
@@ -81,6 +89,7 @@ impl Summary {
             bad: checked.bad,
             expired: loaded.expired,
             refused: loaded.refused,
+            full: loaded.full,
             resent: checked.resent + loaded.resent,
             elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             is_whole: advice.is_empty(),
@@ -97,6 +106,7 @@ impl fmt::Display for Summary {
         writeln!(f, "bad           {:>10}", self.bad)?;
         writeln!(f, "expired       {:>10}", self.expired)?;
         writeln!(f, "refused       {:>10}", self.refused)?;
+        writeln!(f, "no room       {:>10}", self.full)?;
         writeln!(f, "sent again    {:>10}", self.resent)?;
         let seconds = Duration::from_millis(self.elapsed_ms).as_secs_f64();
         writeln!(f, "elapsed       {seconds:>10.2} s")?;

@@ -20,6 +20,7 @@ const FULL: &str = r#"
     connections_per_address_max = 7
     insecure = true
     policies = [{ binding = "LIMITS", type = "wix", requests = 1, window = "1500ms" }]
+    quotas = [{ binding = "LIMITS", object_bytes_max = 70000, objects_max = 8 }]
     nodes = [
         { id = 1, http = "one.example:7001", peer = "one.example:7101" },
         { id = 2, http = "two.example:7001", peer = "two.example:7101" },

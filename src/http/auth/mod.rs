@@ -253,7 +253,7 @@ mod tests {
 
     use super::super::tests::lonely_node;
     use super::*;
-    use crate::machine::Keeping;
+    use crate::machine::{Keeping, Quotas};
     use crate::propose;
     use crate::secret::{OPERATOR, Secret};
 
@@ -261,7 +261,8 @@ mod tests {
 
     async fn guard(dir: &std::path::Path, operators: Option<&[[u8; 32]]>) -> Guard {
         let node = lonely_node(dir).await;
-        let proposals = propose::start(&node, 1_000, Keeping::default(), Vec::new());
+        let (keeping, quotas) = (Keeping::default(), Quotas::default());
+        let proposals = propose::start(&node, 1_000, keeping, Vec::new(), quotas);
         Guard::new(node, proposals.proposer, Bindings::default_for("script"), operators)
     }
 

@@ -1,18 +1,16 @@
 //! The record of what was done with this cluster, and who was refused: an audit log of its own.
 //!
-//! It is the object [`OBJECT`] of the binding whose log the root's routes keep. Nodes alone write to it;
+//! It is the object [`RECORD`] of the binding whose log the root's routes keep. Nodes alone write to it;
 //! who may read entries reads it as any other object's. Without such a binding the node's log has it alone.
+//! No quota refuses its entries: whoever could fill it could keep operators out.
 
 use serde_json::Value;
 
-use crate::bindings::Bindings;
+use crate::bindings::{Bindings, RECORD};
 use crate::error::{Error, Kind, Result};
 use crate::http::{audit, error, json};
 use crate::machine::{ObjectRef, Outcome, ShardRef};
 use crate::propose::Proposer;
-
-/// The name of the object.
-const OBJECT: &str = "tallykeep.system";
 
 /// Writes the record.
 pub(in crate::http) struct Record {
@@ -24,7 +22,7 @@ impl Record {
     pub(super) fn new(proposer: Proposer, bindings: &Bindings) -> Self {
         let shard = bindings
             .audit()
-            .map(|binding| (binding.namespace.object(OBJECT), *binding.namespace.key()));
+            .map(|binding| (binding.namespace.object(RECORD), *binding.namespace.key()));
         Self { proposer, shard }
     }
 
@@ -50,7 +48,7 @@ impl Record {
     pub(in crate::http) fn check_foreign(&self, object: &ObjectRef) -> Result<()> {
         let is_own = |own: &ObjectRef| own.namespace == object.namespace && own.id == object.id;
         if self.shard.as_ref().is_some_and(|(own, _)| is_own(own)) {
-            let message = format!("{OBJECT} is written by the nodes alone");
+            let message = format!("{RECORD} is written by the nodes alone");
             return Err(Error::new(Kind::Forbidden, "reserved_object", message));
         }
         Ok(())

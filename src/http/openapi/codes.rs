@@ -82,4 +82,6 @@ pub(super) const CODES: &[Code] = &[
     code(503, "unknown_outcome", "no answer in time; it may have been carried out"),
     code(507, "idempotency_keys_full", "no room for the answers of further keys"),
     code(507, "insufficient_storage", "the disks of too many nodes are nearly full"),
+    code(507, "object_full", "the object would take more than its binding's quota"),
+    code(507, "objects_full", "the binding has as many objects as its quota allows"),
 ];

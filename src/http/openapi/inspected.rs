@@ -37,12 +37,13 @@ fn cursor() -> ObjectBuilder {
 
 fn an_object() -> Value {
     json!({"binding": "RATE_LIMITER", "class": "RateLimiter", "name": "wix:192.168.1.1",
-        "id": EXAMPLE_ID, "keys": 1, "bytes": 39, "alarmTime": 1_795_442_144_218_u64})
+        "id": EXAMPLE_ID, "keys": 1, "bytes": 75, "alarmTime": 1_795_442_144_218_u64,
+        "bytesMax": 134_217_728})
 }
 
 pub(in crate::http) fn bindings(_: &Names) -> Description {
-    let one =
-        json!({"name": "AUDIT_LOGGER", "class": "AuditLogger", "objects": 30, "bytes": 52_000});
+    let one = json!({"name": "AUDIT_LOGGER", "class": "AuditLogger", "objects": 30, "bytes": 52_000,
+            "objectsMax": null, "objectBytesMax": 134_217_728});
     let answer = json_answer("All of them.", "Bindings", json!({"bindings": [one]}));
     let summary = "The bindings, and how much is there of each";
     about(None, "bindings", ok(answering(OPERATORS, summary, &[400, 500, 503]), answer))
@@ -189,8 +190,9 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
         let alarm = "When its alarm rings, in ms since the Unix epoch; null if that is not known.";
         [
             ("keys", count("Keys of its storage.")),
-            ("bytes", maybe("Bytes of the values under them; null if that is not known.")),
+            ("bytes", maybe("Bytes that they take; null if that is not known.")),
             ("alarmTime", maybe(alarm)),
+            ("bytesMax", maybe("Bytes that the object may take; null if that is not bounded.")),
         ]
     };
     let one_binding = closed(
@@ -198,24 +200,26 @@ pub(super) fn schemas() -> Vec<(&'static str, Part)> {
         [
             ("name", string("Its name.").into()),
             ("class", class()),
-            ("objects", maybe("How many objects it has; null if they are many.")),
-            ("bytes", maybe("Bytes of their values; null if that is not known.")),
+            ("objects", maybe("How many objects it has; null if that is not known.")),
+            ("bytes", maybe("Bytes that they take; null if that is not known.")),
+            ("objectsMax", maybe("How many there may be; null if that is not bounded.")),
+            ("objectBytesMax", maybe("Bytes that one may take; null if that is not bounded.")),
         ],
         [],
     );
     let bindings = array(one_binding.into());
     let bindings = closed("As they are configured.", [("bindings", bindings.into())], []);
-    let [keys, bytes, alarm] = measured();
-    let listed = [of(), ("class", class()), title(), id(), keys, bytes, alarm];
+    let [keys, bytes, alarm, most] = measured();
+    let listed = [of(), ("class", class()), title(), id(), keys, bytes, alarm, most];
     let listed = array(closed("An object.", listed, []).into()).into();
     let objects = closed("By their ids.", [("objects", listed), more()], []);
     let value = ObjectBuilder::new().schema_type(Type::Object).description(Some("What is stored."));
     let row = closed("A row.", [("key", string("Its key.").into()), ("value", value.into())], []);
-    let [keys, bytes, alarm] = measured();
+    let [keys, bytes, alarm, most] = measured();
     let storage = ("storage", array(row.into()).into());
     let object = closed(
         "An object and a part of its storage.",
-        [of(), ("class", class()), title(), id(), keys, bytes, alarm, storage, more()],
+        [of(), ("class", class()), title(), id(), keys, bytes, alarm, most, storage, more()],
         [],
     );
     let standing = || -> [(&'static str, Part); 12] {

@@ -7,6 +7,7 @@ use super::Sizes;
 use crate::codec;
 use crate::limits;
 use crate::machine::limiter::Cell;
+use crate::machine::quota::KEY_BYTES;
 use crate::machine::{ObjectRef, Table, keys};
 
 /// Cells with their identifiers, in the order of these.
@@ -55,7 +56,7 @@ pub(super) fn cell(
 pub(super) fn sizes(cells: &[(String, Cell)]) -> Sizes {
     Sizes {
         keys: cells.len() as u64,
-        bytes: Some(cells.iter().map(|(_, cell)| value(cell).len() as u64).sum()),
+        bytes: Some(cells.iter().map(|(id, _)| KEY_BYTES + id.len() as u64).sum()),
         alarm_ms: cells.iter().map(|(_, cell)| cell.alarm_ms).min(),
     }
 }

@@ -6,7 +6,7 @@ use super::super::{Snapshot, Source};
 use super::cursor::{Cursor, Of};
 use super::{Sizes, cells, id, sizes};
 use crate::error::{Error, Result};
-use crate::machine::{NamespaceId, ObjectId, ObjectRecord, ObjectRef, ObjectState, Table, keys};
+use crate::machine::{NamespaceId, ObjectId, ObjectRecord, ObjectRef, Table, keys};
 use crate::{codec, limits};
 
 /// A page of a list.
@@ -35,7 +35,7 @@ pub struct Listed {
 pub struct Counted {
     /// Objects.
     pub objects: u64,
-    /// Bytes of their values, if all tell without their cells.
+    /// What they take, if all tell without their cells.
     pub bytes: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ fn measure(source: &dyn Source, found: Vec<Found>, retention_ms: u64) -> io::Res
         let Some(value) = value else { continue };
         let record: ObjectRecord = codec::decode(&value)?;
         let mut sizes = sizes(&record, retention_ms);
-        if let ObjectState::Limiter { .. } = record.state
+        if record.state.limiter().is_some()
             && let Some((object, name)) = reference(&found.key).zip(found.name.as_deref())
         {
             let cells = cells::by_name(&*snapshot, &object, name)?;

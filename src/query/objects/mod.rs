@@ -5,7 +5,8 @@
 //! lies in order ([`super::Source::with_cells`] and [`super::Source::whole`] tell what that costs).
 //! Nearly all limiters are those of `/check`, with one cell whose identifier is part of the name. So the
 //! few cells that a name may stand for are asked for by their keys. Where these are not all that the
-//! object has, the whole table has to be read in order, which only a look at this one object does.
+//! object has, the whole table has to be read in order, which only a look at this one object does: its
+//! bytes are told by its row, but not when its alarm rings.
 //!
 //! Objects lie in the order of their ids, and names are not in any order, so a list by prefix looks at
 //! every object; a page looks at a bounded number of them.
@@ -35,7 +36,7 @@ pub use show::{Shown, show};
 pub struct Sizes {
     /// Keys of its storage: identifiers of a limiter, entries of a shard.
     pub keys: u64,
-    /// Bytes of the values under them, as [`show`] gives them; none if that is not known.
+    /// What they take ([`crate::machine::quota`]); none if that is not known.
     pub bytes: Option<u64>,
     /// When its alarm rings, in ms since the Unix epoch; none if that is not known.
     pub alarm_ms: Option<u64>,
@@ -52,9 +53,12 @@ fn record(snapshot: &dyn Snapshot, object: &ObjectRef) -> io::Result<Option<Obje
 fn sizes(record: &ObjectRecord, retention_ms: u64) -> Sizes {
     match &record.state {
         ObjectState::Limiter { cells } => Sizes { keys: *cells, bytes: None, alarm_ms: None },
+        ObjectState::Measured(limiter) => {
+            Sizes { keys: limiter.cells, bytes: limiter.bytes_if_known(), alarm_ms: None }
+        }
         ObjectState::Shard(shard) => Sizes {
-            keys: shard.next_sequence - shard.first_sequence,
-            bytes: Some(shard.bytes),
+            keys: shard.entries(),
+            bytes: Some(shard.bytes_taken()),
             alarm_ms: Some(shard.first_ms.saturating_add(retention_ms)),
         },
     }

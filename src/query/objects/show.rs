@@ -10,7 +10,7 @@ use super::cursor::{Cursor, Of};
 use super::{Sizes, record, sizes};
 use crate::error::{Error, Result};
 use crate::machine::audit::{ENTRY_HEADER_BYTES, EntryRecord};
-use crate::machine::{ObjectRecord, ObjectRef, ObjectState, Shard, Table, import, keys};
+use crate::machine::{Measured, ObjectRecord, ObjectRef, ObjectState, Shard, Table, import, keys};
 use crate::{codec, limits};
 
 /// Keys and their values.
@@ -75,7 +75,7 @@ fn read(
             let (storage, last) = entries(&*snapshot, shard, limit, last)?;
             Page { sizes, storage, last }
         }
-        ObjectState::Limiter { cells } => {
+        ObjectState::Limiter { cells } | ObjectState::Measured(Measured { cells, .. }) => {
             let known = cells::by_name(&*snapshot, object, &name)?;
             if known.len() as u64 == *cells {
                 identifiers(cells::sizes(&known), known, limit, last)

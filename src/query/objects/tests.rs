@@ -10,7 +10,7 @@ use super::super::{Snapshot, Source};
 use super::*;
 use crate::limits;
 use crate::machine::limiter::Cell;
-use crate::machine::{Namespace, Row, View};
+use crate::machine::{Measured, Namespace, Row, View};
 
 const RETENTION_MS: u64 = 1_000_000;
 
@@ -65,7 +65,8 @@ fn namespace() -> Namespace {
     Namespace::new("script-RateLimiter")
 }
 
-/// Puts a limiter there with these identifiers, of which the first has one request, the next two, …
+/// Puts a limiter there as builds did that measured none, with these identifiers, of which the first has
+/// one request, the next two, …
 fn limiter(memory: &mut Memory, object: &ObjectRef, identifiers: &[&str]) {
     let state = ObjectState::Limiter { cells: identifiers.len() as u64 };
     let record = ObjectRecord { name: object.name.clone(), created_ms: 1, state };
@@ -130,8 +131,10 @@ fn pages_hold_each_object_once_in_every_length() {
             assert_eq!((names.len(), names), (listed.len(), expected), "{prefix:?} by {limit}");
             assert_eq!(calls, listed.len().div_ceil(limit).max(1), "a page for nothing");
             for one in &listed {
-                let expected = Sizes { keys: 1, bytes: Some(27), alarm_ms: Some(91) };
-                assert_eq!(one.sizes, expected, "{:?}", one.name);
+                let name = one.name.as_deref().unwrap();
+                let identifier = name.split_once(':').map_or(name, |(_, identifier)| identifier);
+                let bytes = Some(64 + identifier.len() as u64);
+                assert_eq!(one.sizes, Sizes { keys: 1, bytes, alarm_ms: Some(91) }, "{name}");
             }
         }
     }
@@ -191,7 +194,7 @@ fn a_limiter_that_has_more_than_its_name_tells_is_read_whole_when_it_is_looked_a
         let (mut told, mut cursor) = (Vec::new(), None);
         loop {
             let shown = show(&store, &shared, limit, cursor.as_ref(), 0).unwrap().unwrap();
-            assert_eq!(shown.sizes, Sizes { keys: 4, bytes: Some(108), alarm_ms: Some(91) });
+            assert_eq!(shown.sizes, Sizes { keys: 4, bytes: Some(261), alarm_ms: Some(91) });
             told.extend(shown.storage.into_iter().map(|(key, _)| key));
             cursor = shown.cursor;
             if cursor.is_none() {
@@ -208,6 +211,25 @@ fn a_limiter_that_has_more_than_its_name_tells_is_read_whole_when_it_is_looked_a
     let by_name = namespace().object("secret");
     assert_eq!(show(&store, &by_name, 9, None, 0).unwrap().unwrap().storage, shown.storage);
     assert_eq!(show(&store, &namespace().object("nobody"), 9, None, 0).unwrap(), None);
+}
+
+/// Whether its identifiers are measured is told by its row.
+#[test]
+fn a_limiter_that_is_measured_tells_its_bytes_without_its_cells() {
+    let Store(mut memory) = store();
+    let shared = namespace().object("shared");
+    for (measured, bytes) in [(4, Some(4 * 64 + 5)), (3, None)] {
+        limiter(&mut memory, &shared, &["c", "a", "b", "é"]);
+        let measured = Measured { cells: 4, measured, identifier_bytes: 5 };
+        let state = ObjectState::Measured(measured);
+        let record = ObjectRecord { name: shared.name.clone(), created_ms: 1, state };
+        memory.set(Table::Object, keys::object(&shared), codec::encode(&record));
+        let mut store = Store(memory.clone());
+        let listed = pages(&mut store, "shared", 9, |_, _| {});
+        assert_eq!(listed[0].sizes, Sizes { keys: 4, bytes, alarm_ms: None });
+        let shown = show(&store, &shared, 9, None, 0).unwrap().unwrap();
+        assert_eq!(shown.sizes, Sizes { keys: 4, bytes: Some(261), alarm_ms: Some(91) });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use tallykeep::codec;
 use tallykeep::machine::{
     Batch, Command, GroupOutcome, Machine, Table, View, idempotency, keys, limiter, next_alarm,
-    policy, token,
+    policy, quota, token,
 };
 
 use super::allocation::{VALUE, bounded};
@@ -54,6 +54,8 @@ pub fn same_everywhere(batches: &[Batch]) -> (Machine, Store) {
         assert_eq!(policies(&piecewise), policies(&straight));
         let tokens = |replica: &Replica| token::list(&replica.store).expect("the tokens");
         assert_eq!(tokens(&piecewise), tokens(&straight));
+        let spaces = |replica: &Replica| quota::spaces(&replica.store).expect("the sums");
+        assert_eq!(spaces(&piecewise), spaces(&straight));
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Register) {
             let (ours, theirs) = (piecewise.store.table(table), straight.store.table(table));
             assert_eq!(ours, theirs, "how groups are batched changes {table:?}");

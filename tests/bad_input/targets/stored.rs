@@ -10,7 +10,7 @@ use tallykeep::machine::limiter::Cell;
 use tallykeep::machine::policy::{PoliciesRecord, PolicyRecord};
 use tallykeep::machine::session::SessionRecord;
 use tallykeep::machine::token::{TokenRecord, TokensRecord};
-use tallykeep::machine::{Machine, ObjectRecord, Outcome, Table, keys};
+use tallykeep::machine::{Machine, ObjectRecord, Outcome, SpacesRecord, Table, keys};
 
 use super::store::Store;
 use super::{Verdict, is_invalid_data, stable};
@@ -36,6 +36,7 @@ pub fn value(input: &[u8]) -> Verdict {
         14 => again::<PoliciesRecord>(value),
         15 => token(value),
         16 => again::<TokensRecord>(value),
+        17 => again::<SpacesRecord>(value),
         _ => Verdict::Refused,
     }
 }

@@ -66,7 +66,7 @@ export function mountObject(container, place) {
         ["Name", object.name === null ? NONE : foreign(object.name, 1024)],
         ["Id", h("code", {}, object.id)],
         ["Class", object.class],
-        ["Size", bytes(object.bytes)],
+        ["Size", object.bytesMax ? `${bytes(object.bytes)} of ${bytes(object.bytesMax)}` : bytes(object.bytes)],
         ["Alarm", object.alarmTime === null ? NONE : time(object.alarmTime)],
       ], { class: "facts card" }),
       h("section", { "aria-labelledby": "storage" }, h("h2", { id: "storage" }, "Storage"), object.storage.length ? storage : emptyBox("No keys.")),
