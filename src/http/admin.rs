@@ -21,6 +21,7 @@ pub(super) async fn healthz() -> Response {
 /// `GET /readyz`: the node can serve, or one sentence why not.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response> {
     api.cluster.ready().map_err(Error::unavailable)?;
+    api.guard.ready()?;
     Ok(json_response(br#"{"status":"ready"}"#.as_slice()))
 }
 

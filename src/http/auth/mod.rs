@@ -77,6 +77,17 @@ impl Guard {
         self.table.is_some()
     }
 
+    /// Whether it is known here which tokens are in force.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] of a node that has just started.
+    pub(super) fn ready(&self) -> Result<()> {
+        if self.needs_tokens() && !self.is_current.load(Ordering::Acquire) {
+            return Err(not_current());
+        }
+        Ok(())
+    }
+
     /// Keeps the tokens in memory as the state has them, and records refused logins. Runs until dropped.
     pub async fn watch(&self) {
         let Some(table) = &self.table else { return };
@@ -173,11 +184,7 @@ impl Guard {
                 self.refused.login(source, why);
                 return Err(unauthenticated());
             }
-            Ok(Found::Stored(_)) | Err(_) => {
-                return Err(Error::unavailable(
-                    "this node has just started, and does not know yet which tokens are in force",
-                ));
-            }
+            Ok(Found::Stored(_)) | Err(_) => return Err(not_current()),
         };
         // Whatever becomes of it: a request that is refused has to be looked at, too.
         if let Err(most) = bearer.take() {
@@ -232,6 +239,11 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+fn not_current() -> Error {
+    let message = "this node has just started, and does not know yet which tokens are in force";
+    Error::unavailable(message)
 }
 
 /// Alike whatever is wrong, so that nothing is learnt of the tokens that there are.
@@ -299,18 +311,21 @@ mod tests {
         }
         assert_eq!(admit(&guard, Method::GET, "/readyz", None), None);
         assert_eq!(admit(&guard, Method::GET, "/healthz", Some("anything")), None);
+        assert_eq!(guard.ready().unwrap_err().code, "no_leader");
         // Once it has caught up, they are not.
         guard.is_current.store(true, Ordering::Relaxed);
         for token in [some.text(), wrong.text(), ""] {
             let refused = admit(&guard, Method::GET, "/check", Some(token));
             assert_eq!(refused, Some("unauthenticated"));
         }
+        assert_eq!(guard.ready(), Ok(()));
     }
 
     #[tokio::test]
     async fn where_tokens_are_off_only_what_is_recorded_is_looked_at() {
         let dir = tempfile::tempdir().unwrap();
         let guard = guard(dir.path(), None).await;
+        assert_eq!(guard.ready(), Ok(()));
         let admit = |method: Method, path: &str| {
             let (uri, id) = (path.parse().unwrap(), RequestId::new());
             guard.admit(&method, &uri, &HeaderMap::new(), SOURCE, &id).unwrap()
