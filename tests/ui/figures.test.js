@@ -103,7 +103,7 @@ test("metrics are read as Prometheus reads them", async () => {
   await page.context().close();
 });
 
-test("objects are found by binding and name, looked into, and a limiter is reset", async () => {
+test("objects are found by binding and name, looked into, and a limiter is given back to and reset", async () => {
   const page = await openPage(browser, endpoint, "#/objects");
   await page.getByLabel("Name begins with").fill("gamma:user-1");
   await page.getByRole("button", { name: "Show" }).click();
@@ -119,6 +119,16 @@ test("objects are found by binding and name, looked into, and a limiter is reset
   await page.getByRole("button", { name: "Live state" }).click();
   await page.locator(".live", { hasText: /Counted5/ }).waitFor();
   await picture(page, "object-limiter");
+  await page.getByRole("button", { name: "Give back…" }).click();
+  await page.getByLabel("Requests").fill("0");
+  await page.locator("dialog").getByRole("button", { name: "Give back" }).click();
+  // The browser says what is wrong with it, and nothing is sent.
+  await page.locator("dialog :invalid").first().waitFor();
+  await page.getByLabel("Requests").fill("2");
+  await picture(page, "object-credit");
+  await page.locator("dialog").getByRole("button", { name: "Give back" }).click();
+  await page.getByText("2 given back.").waitFor();
+  await page.locator(".live", { hasText: /Counted3/ }).waitFor();
   await page.getByRole("button", { name: "Reset…" }).click();
   await page.locator("dialog").getByRole("button", { name: "Reset" }).click();
   await page.getByText("Reset: the next check begins a new window.").waitFor();

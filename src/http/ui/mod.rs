@@ -54,6 +54,7 @@ const FILES: &[(&str, &[u8])] = files! {
     "views/audit-export.js",
     "views/audit-filter.js",
     "views/cluster.js",
+    "views/limiter-change.js",
     "views/limiters.js",
     "views/object.js",
     "views/objects.js",

@@ -1,23 +1,18 @@
 /** One object: what it stores, and, of a limiter, how it stands now. */
 
-import { getJson, postJson, withQuery } from "../api.js";
-import { announce, facts, fill, h } from "../dom.js";
+import { getJson, withQuery } from "../api.js";
+import { facts, fill, h } from "../dom.js";
 import { NONE, bytes, count, foreign, span, time, visible } from "../format.js";
 import { poll } from "../poll.js";
 import { emptyBox, loadingBox, problemBox } from "../problem.js";
 import { link } from "../router.js";
 import { json } from "./audit-entry.js";
+import { askCredit, askReset, pathOf } from "./limiter-change.js";
 
 const PAGE_KEYS = 100;
 const LIVE_MS = 1_000;
 /** What stands before an identifier in a limiter's keys. */
 const LIMITER_KEY = "ratelimit:";
-
-/** The part of a path that names an object. `.` and `..` cannot stand in one. */
-function pathOf({ binding, by, name }) {
-  if (name === "." || name === "..") throw new Error("an object of this name is found by its id alone");
-  return [binding, by, name].map(encodeURIComponent).join("/");
-}
 
 export function mountObject(container, place) {
   const ended = new AbortController();
@@ -92,8 +87,10 @@ export function mountObject(container, place) {
       button.setAttribute("aria-expanded", String(polling !== undefined));
     };
     const said = h("span", { role: "status" });
-    const reset = h("button", { type: "button", class: "danger", onclick: () => askReset(object, identifier, said, () => polling?.again()) }, "Reset…");
-    return h("li", {}, h("h3", {}, foreign(identifier, 512)), json(value, `Value of ${visible(key)}`), h("div", { class: "actions" }, button, reset, said), state);
+    const change = (ask) => () => ask(object, identifier, said, () => polling?.again());
+    const credit = h("button", { type: "button", onclick: change(askCredit) }, "Give back…");
+    const reset = h("button", { type: "button", class: "danger", onclick: change(askReset) }, "Reset…");
+    return h("li", {}, h("h3", {}, foreign(identifier, 512)), json(value, `Value of ${visible(key)}`), h("div", { class: "actions" }, button, credit, reset, said), state);
   }
 
   load();
@@ -130,33 +127,4 @@ function liveState(object, identifier, element) {
       if (!signal.aborted) fill(element, problemBox(error));
     }
   });
-}
-
-/** Forgets a count, once the user has said so twice. */
-function askReset(object, identifier, said, done) {
-  const reset = async () => {
-    dialog.close();
-    try {
-      await postJson(`do/${pathOf({ binding: object.binding, by: "id", name: object.id })}/reset`, { identifier });
-      said.textContent = "Reset: the next check begins a new window.";
-      announce("The limiter was reset.");
-    } catch (error) {
-      fill(said, problemBox(error));
-    }
-    done();
-  };
-  const dialog = h(
-    "dialog",
-    { "aria-labelledby": "reset-title", onclose: () => dialog.remove() },
-    h("h2", { id: "reset-title" }, "Reset this limiter?"),
-    h("p", {}, "What is counted for ", h("strong", {}, foreign(identifier)), " is forgotten, on all nodes, and the next check begins a new window. It cannot be undone."),
-    h(
-      "div",
-      { class: "actions" },
-      h("button", { type: "button", class: "danger", onclick: reset }, "Reset"),
-      h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
-    ),
-  );
-  document.body.append(dialog);
-  dialog.showModal();
 }
