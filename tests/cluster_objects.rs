@@ -468,6 +468,12 @@ async fn the_command_lists_and_shows() {
     let (code, out, _) = command("objects limiter wix:u1 --binding RATE_LIMITER").await;
     assert_eq!(code, Some(0));
     assert!(out.contains("count        1\n") && out.contains("type         wix\n"), "{out}");
+    assert!(out.contains("limit        -\n"), "{out}");
+    let policy = r#"{"requests":100,"windowMs":60000}"#;
+    let put = api.request(reqwest::Method::PUT, 1, "/admin/policies/wix").body(policy);
+    assert_eq!(cluster::Answer::of(put).await.expect("an answer").status, 200);
+    let (_, out, _) = command("objects limiter wix:u1 --binding RATE_LIMITER").await;
+    assert!(out.contains("limit        100, by the policy\nremaining    99\n"), "{out}");
     let credit = "objects credit wix:u1 --binding RATE_LIMITER --amount";
     let (code, out, err) = command(&format!("{credit} 1")).await;
     assert_eq!(code, Some(0), "{err}");

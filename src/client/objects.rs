@@ -506,7 +506,8 @@ fn standing(limiter: &Limiter) -> String {
         pair("identifier", text(&limiter.identifier)),
         pair("type", text(&limiter.r#type)),
         pair("count", limiter.count.to_string()),
-        pair("limit", number(limiter.limit)),
+        // A check that brings its own goes by that, and may be refused with some of this left.
+        pair("limit", limiter.limit.map_or("-".into(), |limit| format!("{limit}, by the policy"))),
         pair("remaining", number(limiter.remaining)),
         pair("window ends", limiter.reset_time.map_or_else(|| "-".to_owned(), time::show)),
     ];

@@ -118,7 +118,7 @@ function liveState(object, identifier, element) {
         limit !== null && limit !== undefined && h("meter", { min: 0, max: limit, value: Math.min(counted, limit), "aria-label": `${counted} of ${limit}` }),
         facts([
           ["Counted", count(counted)],
-          ["Limit", limit === null || limit === undefined ? "said by each check" : count(limit)],
+          ["Limit", limit === null || limit === undefined ? "said by each check" : `${count(limit)}, by the policy`],
           ["Remaining", remaining === null || remaining === undefined ? NONE : count(remaining)],
           ["Window ends", left > 0 ? `in ${span(left)}` : "no window is open"],
         ]),
