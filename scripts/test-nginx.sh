@@ -13,29 +13,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib/toolchain.sh
 # shellcheck source=scripts/lib/clients.sh
 source scripts/lib/clients.sh
+# shellcheck source=scripts/lib/debian.sh
+source scripts/lib/debian.sh
 
-# Gets the program alone out of the package, so that no nginx is started on this machine.
-fetch_nginx() {
-  have apt-get && have dpkg-deb || return 1
-  local folder
-  folder=$(tools_dir)/nginx
-  mkdir -p "$folder"
-  (
-    cd "$folder"
-    apt-get download -qq nginx >/dev/null 2>&1 || exit 1
-    dpkg-deb --fsys-tarfile nginx_*.deb | tar -x ./usr/sbin/nginx
-    rm -f nginx_*.deb
-  )
-  "$folder/usr/sbin/nginx" -v >/dev/null 2>&1
-}
-
-nginx=nginx
-if ! have nginx; then
-  nginx=$(tools_dir)/nginx/usr/sbin/nginx
-  if ! { [ -x "$nginx" ] || fetch_nginx; }; then
-    echo "nginx: NOT tested: it is not installed (Debian: nginx)"
-    exit 0
-  fi
+if ! { nginx=$(debian_program nginx usr/sbin/nginx) && "$nginx" -v 2>/dev/null; }; then
+  echo "nginx: NOT tested: it is not installed (Debian: nginx)"
+  exit 0
 fi
 have python3 || { echo "nginx: NOT tested: the application of this test needs python3"; exit 0; }
 ensure_binary || exit 1

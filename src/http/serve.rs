@@ -440,14 +440,13 @@ impl Server {
                 underway.withdraw_span();
             }
             let traced = underway.traced();
-            let (request, unread) = if closes {
+            let (request, http2) = if closes {
                 (request.map(Body::new), None)
             } else {
                 let (head, body) = request.into_parts();
                 let (body, unread) = unread::lend(Body::new(body));
-                (hyper::Request::from_parts(head, body), Some(unread))
+                (hyper::Request::from_parts(head, body), Some((unread, heard.taken.clone())))
             };
-            let taken = heard.taken.clone();
             // It does nothing until it is polled.
             let response = self.service.call(request);
             let server = Arc::clone(self);
@@ -465,7 +464,7 @@ impl Server {
                         error.into_response()
                     }
                 };
-                if let Some(unread) = unread {
+                if let Some((unread, taken)) = http2 {
                     unread::discard(unread).await;
                     response = response.map(|body| taken.watch(body));
                 }

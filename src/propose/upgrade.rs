@@ -53,6 +53,7 @@ fn due(node: &Node, policies: &[SetPolicy], quotas: &Quotas) -> Vec<Request> {
     let is_in_force =
         || quota::spaces(node.state()).map_or(true, |spaces| spaces.quotas() == *quotas);
     if version >= VERSION_QUOTAS && !is_in_force() {
+        // The last of its group: `raft/apply.rs` looks for it there.
         requests.push(Request::SetQuotas(quotas.clone()));
     }
     requests

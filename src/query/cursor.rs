@@ -4,16 +4,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::filter::{Filter, Scope};
+use super::opaque;
 use crate::error::{Error, Result};
 use crate::{codec, limits};
 
-/// Bytes of the checksum at the end of a cursor.
-const CHECKSUM_BYTES: usize = 4;
-
 /// A position between two entries, in the query that it was made for.
-///
-/// It says where to read, never what may be read: the scope comes with each request, so a forged
-/// cursor shows nothing that the query would not. Hence a checksum, against accidents, and no MAC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The query's scope and filter: see [`fingerprint`].
@@ -44,7 +39,7 @@ impl Cursor {
     /// # Errors
     /// `bad_cursor` if it is no cursor, or one of another query.
     pub fn parse(text: &str, scope: &Scope, filter: &Filter) -> Result<Self> {
-        let cursor = Self::from_text(text)
+        let cursor = opaque::from_text::<Self>(text, limits::CURSOR_CHARS_MAX)
             .ok_or_else(|| bad("cursor is not one that a page of this query has given"))?;
         let of_a_day = matches!(scope, Scope::Namespace(_));
         if cursor.query != fingerprint(scope, filter) || cursor.position.day.is_some() != of_a_day {
@@ -57,21 +52,7 @@ impl Cursor {
 
     /// The cursor's text: hexadecimal digits.
     pub(super) fn to_text(&self) -> String {
-        let mut bytes = codec::encode(self);
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-        hex::encode(bytes)
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        if text.len() > limits::CURSOR_CHARS_MAX {
-            return None;
-        }
-        let bytes = hex::decode(text).ok()?;
-        let (value, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
-        if crc32fast::hash(value).to_be_bytes() != *checksum {
-            return None;
-        }
-        codec::decode(value).ok()
+        opaque::to_text(self)
     }
 }
 

@@ -16,6 +16,7 @@ mod cursor;
 mod filter;
 mod index;
 pub mod objects;
+mod opaque;
 mod page;
 mod reader;
 mod shards;

@@ -140,10 +140,13 @@ impl StateMachine {
     }
 }
 
-/// Whether quotas were put in force, perhaps those that were already.
+/// Whether quotas were put in force, perhaps those that were already. That is the last command of its group
+/// (`propose/upgrade.rs`), so a look at each group is enough.
 fn has_set_quotas(outcomes: &[GroupOutcome]) -> bool {
-    let sets = |outcome: &GroupOutcome| matches!(outcome, GroupOutcome::Done(done) if done.contains(&Outcome::QuotasSet));
-    outcomes.iter().any(sets)
+    outcomes.iter().any(|outcome| match outcome {
+        GroupOutcome::Done(done) => done.last() == Some(&Outcome::QuotasSet),
+        _ => false,
+    })
 }
 
 /// Ticks stand alone in their groups.

@@ -3,15 +3,12 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::super::opaque;
 use crate::error::{Error, Result};
 use crate::machine::{NamespaceId, ObjectId};
 use crate::{codec, limits};
 
-/// Bytes of the checksum at the end of a cursor.
-const CHECKSUM_BYTES: usize = 4;
-
-/// The key behind which a list goes on. It says where to read, never what may be read, so it has a
-/// checksum, against accidents, and no MAC.
+/// The key behind which a list goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// What the list is of.
@@ -39,7 +36,8 @@ impl Cursor {
     /// # Errors
     /// `bad_cursor` if it is no cursor.
     pub fn parse(text: &str) -> Result<Self> {
-        Self::from_text(text).ok_or_else(|| bad("cursor is not one that a list has given"))
+        opaque::from_text::<Self>(text, limits::OBJECT_CURSOR_CHARS_MAX)
+            .ok_or_else(|| bad("cursor is not one that a list has given"))
     }
 
     /// The key behind which the list goes on, if it is one of this.
@@ -52,21 +50,7 @@ impl Cursor {
 
     /// The cursor's text: hexadecimal digits.
     pub fn to_text(&self) -> String {
-        let mut bytes = codec::encode(self);
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-        hex::encode(bytes)
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        if text.len() > limits::OBJECT_CURSOR_CHARS_MAX {
-            return None;
-        }
-        let bytes = hex::decode(text).ok()?;
-        let (value, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
-        if crc32fast::hash(value).to_be_bytes() != *checksum {
-            return None;
-        }
-        codec::decode(value).ok()
+        opaque::to_text(self)
     }
 }
 
